@@ -1,0 +1,79 @@
+"""Encoder and heads together, and what a batch of examples scores under them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from albert_model.config import AlbertConfig
+from albert_model.network.encoder import AlbertEncoder
+from albert_model.network.heads import MaskedLanguageModelHead, SentenceOrderHead
+from albert_model.network.layers import LayerFactory
+
+ENCODER_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
+
+
+class AlbertPretrainer(keras.Model):
+    """ALBERT with its two pre-training heads. Its variables exist once it is made.
+
+    Args:
+      config: sizes.
+      seed: keys the initial values and dropout.
+      dtype: a Keras dtype or policy.
+    """
+
+    def __init__(self, config: AlbertConfig, seed: int = 0, dtype: str = "float32"):
+        super().__init__(name="albert", dtype=dtype)
+        factory = LayerFactory(config, seed, dtype)
+        self.config = config
+        self.encoder = AlbertEncoder(config, factory.within("encoder"), name="encoder")
+        self.mlm_head = MaskedLanguageModelHead(config, factory.within("mlm_head"), name="mlm_head")
+        self.sop_head = SentenceOrderHead(factory.within("sop_head"), name="sop_head")
+        self({name: ops.zeros((1, 8), "int32") for name in (*ENCODER_INPUTS, "masked_lm_positions")})
+
+    def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+        """Runs encoder and heads.
+
+        Args:
+          inputs: the encoder's inputs, int [B, S] each, and `masked_lm_positions`, int [B, P].
+          training: whether dropout acts.
+
+        Returns:
+          The encoder's outputs, `mlm_logits` [B, P, V] and `sop_logits` [B, 2].
+        """
+        outputs = self.encoder(*(inputs[name] for name in ENCODER_INPUTS), training=training)
+        embeddings_VE = self.encoder.word_embeddings.embeddings
+        mlm_logits = self.mlm_head(outputs["sequence_output"], inputs["masked_lm_positions"], embeddings_VE)
+        return outputs | {"mlm_logits": mlm_logits, "sop_logits": self.sop_head(outputs["pooled_output"])}
+
+
+def score_examples(outputs: Mapping[str, Any], labels: Mapping[str, Any]) -> dict[str, Any]:
+    """Losses and hits of each example, as sums that add up over any set of examples.
+
+    Args:
+      outputs: of `AlbertPretrainer`.
+      labels: `masked_lm_ids` int [B, P], `masked_lm_weights` float [B, P] (0 at padding),
+        `sentence_order_label` int [B].
+
+    Returns:
+      float32 [B] each: `mlm_loss` (nats, summed over predictions), `mlm_predictions`, `mlm_hits`, `sop_loss`,
+      `sop_hits`.
+    """
+    mlm_logits = ops.cast(outputs["mlm_logits"], "float32")
+    sop_logits = ops.cast(outputs["sop_logits"], "float32")
+    weights = ops.cast(labels["masked_lm_weights"], "float32")
+    mlm_loss = keras.losses.sparse_categorical_crossentropy(labels["masked_lm_ids"], mlm_logits, from_logits=True)
+    mlm_hits = ops.equal(ops.argmax(mlm_logits, -1), ops.cast(labels["masked_lm_ids"], "int64"))
+    sop_hits = ops.equal(ops.argmax(sop_logits, -1), ops.cast(labels["sentence_order_label"], "int64"))
+    return {
+        "mlm_loss": ops.sum(mlm_loss * weights, -1),
+        "mlm_predictions": ops.sum(weights, -1),
+        "mlm_hits": ops.sum(ops.cast(mlm_hits, "float32") * weights, -1),
+        "sop_loss": keras.losses.sparse_categorical_crossentropy(
+            labels["sentence_order_label"], sop_logits, from_logits=True
+        ),
+        "sop_hits": ops.cast(sop_hits, "float32"),
+    }

@@ -1,0 +1,1 @@
+"""Text to pre-training examples, in numpy: documents, tokenizer, sentence-order pairs, masks, records."""

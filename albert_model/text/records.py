@@ -1,0 +1,41 @@
+"""Columns ⇄ serialised tf.train.Examples, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from tfx_bsl.coders import example_coder
+
+
+def encode(columns: Mapping[str, pa.Array]) -> list[bytes]:
+    """One serialised tf.train.Example for each row; features in the order of the columns' names."""
+    names = sorted(columns)
+    batch = pa.RecordBatch.from_arrays([columns[name] for name in names], names)
+    return example_coder.RecordBatchToExamplesEncoder().encode(batch)
+
+
+def decode(records: Sequence[bytes]) -> pa.RecordBatch:
+    """The rows' features as list columns."""
+    return example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(list(records))
+
+
+def ragged(rows: Sequence[np.ndarray]) -> pa.Array:
+    """A list column of int64 from one array a row."""
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    values = np.concatenate(rows).astype(np.int64) if rows else np.zeros(0, np.int64)
+    return pa.LargeListArray.from_arrays(offsets, pa.array(values))
+
+
+def scalars(values: Sequence[int | bytes | str]) -> pa.Array:
+    """A list column with one value a row."""
+    values = [v.encode() if isinstance(v, str) else v for v in values]
+    kind = pa.large_binary() if values and isinstance(values[0], bytes) else pa.int64()
+    return pa.LargeListArray.from_arrays(np.arange(len(values) + 1), pa.array(values, kind))
+
+
+def bytes_lists(rows: Sequence[Sequence[str]]) -> pa.Array:
+    """A list column of UTF-8 strings."""
+    return pa.array([[value.encode() for value in row] for row in rows], pa.large_list(pa.large_binary()))

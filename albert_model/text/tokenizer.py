@@ -1,0 +1,246 @@
+"""SentencePiece with ALBERT's normalisation, and the training of such a vocabulary."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import string
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pydantic
+import sentencepiece
+
+from albert_model.errors import InputError
+
+_WORD_MARK = "▁"
+_ASCII_LETTERS_AND_PUNCTUATION = frozenset(string.ascii_letters + string.punctuation)
+# The ids that ALBERT's released vocabularies give to the special pieces.
+_SPECIAL_IDS = {"<pad>": 0, "<unk>": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
+# As the released vocabulary was trained (albert README, "SentencePiece").
+_USER_DEFINED_SYMBOLS = ["(", ")", '"', "-", ".", "–", "£", "€"]
+
+
+class TokenizerSettings(pydantic.BaseModel):
+    """How a vocabulary is trained."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    do_lower_case: bool = pydantic.Field(default=True, description="Lower-case the text, as all released ALBERTs do.")
+    character_coverage: float = pydantic.Field(
+        default=0.99995, gt=0, le=1, description="Share of characters that get a piece of their own; the rest is <unk>."
+    )
+    max_sentences: int = pydantic.Field(
+        default=10_000_000, ge=1, description="Sentences to train on at most; a sample by hash beyond that."
+    )
+
+
+def normalize(text: str, do_lower_case: bool = True) -> str:
+    """ALBERT's normalisation: one space between words, straight double quotes, no accents, lower case.
+
+    >>> normalize("  Café  ``1,000'' ")
+    'cafe "1,000"'
+    """
+    text = " ".join(text.split()).replace("``", '"').replace("''", '"')
+    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return text.lower() if do_lower_case else text
+
+
+def begins_word(piece: str) -> bool:
+    """Whether a piece begins a word, by ALBERT's rule for SentencePiece vocabularies.
+
+    It does if it carries the word mark, is a special piece, is one ASCII punctuation mark, € or £, or holds
+    a character that is neither an ASCII letter nor ASCII punctuation (digits and foreign letters stand alone).
+    """
+    if piece.startswith((_WORD_MARK, "<")):
+        return True
+    if len(piece) == 1 and piece in string.punctuation + "€£":
+        return True
+    return any(c not in _ASCII_LETTERS_AND_PUNCTUATION for c in piece)
+
+
+class Tokenizer:
+    """Text to ids with ALBERT's normalisation and its second split of pieces that end in a digit and a comma.
+
+    Args:
+      model: the bytes of a SentencePiece model.
+      do_lower_case: part of the normalisation.
+      source: where the model came from, for errors.
+
+    Raises:
+      InputError: not a SentencePiece model, or the special pieces do not have ALBERT's ids.
+    """
+
+    def __init__(self, model: bytes, do_lower_case: bool = True, source: str = "tokenizer"):
+        self.model = model
+        self.do_lower_case = do_lower_case
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise InputError(f"{source}: not a SentencePiece model. Give the spm.model of an ALBERT vocabulary.") from error
+        for piece, expected in _SPECIAL_IDS.items():
+            found = self._processor.piece_to_id(piece)
+            if self._processor.id_to_piece(found) != piece or found != expected:
+                raise InputError(f"{source}: piece {piece} should have id {expected}; this is no ALBERT vocabulary.")
+
+    @classmethod
+    def from_file(cls, path: str | Path, do_lower_case: bool = True) -> Tokenizer:
+        try:
+            return cls(Path(path).read_bytes(), do_lower_case, source=str(path))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+    @property
+    def pad_id(self) -> int:
+        return _SPECIAL_IDS["<pad>"]
+
+    @property
+    def unk_id(self) -> int:
+        return _SPECIAL_IDS["<unk>"]
+
+    @property
+    def cls_id(self) -> int:
+        return _SPECIAL_IDS["[CLS]"]
+
+    @property
+    def sep_id(self) -> int:
+        return _SPECIAL_IDS["[SEP]"]
+
+    @property
+    def mask_id(self) -> int:
+        return _SPECIAL_IDS["[MASK]"]
+
+    @property
+    def vocab_size(self) -> int:
+        return self._processor.get_piece_size()
+
+    @cached_property
+    def pieces(self) -> list[str]:
+        return [self._processor.id_to_piece(i) for i in range(self.vocab_size)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest of all that decides how text becomes ids."""
+        return hashlib.blake2b(self.model + bytes([self.do_lower_case]), digest_size=16).hexdigest()
+
+    @cached_property
+    def starts_word(self) -> np.ndarray:
+        """bool [V]: `begins_word` of every piece."""
+        return np.array([begins_word(piece) for piece in self.pieces])
+
+    @cached_property
+    def ordinary_ids(self) -> np.ndarray:
+        """int32 [R]: pieces that stand for text, the ones a random replacement is drawn from."""
+        processor = self._processor
+        return np.array(
+            [i for i in range(self.vocab_size) if not (processor.is_control(i) or processor.is_unknown(i))], np.int32
+        )
+
+    @cached_property
+    def _second_split(self) -> dict[int, list[int]]:
+        """For each piece that ends in a digit and a comma, the ids ALBERT writes in its place (`1,` → `1` `,`)."""
+        table = {}
+        for i, piece in enumerate(self.pieces):
+            if re.search(r"\d,$", piece):
+                head = self._processor.encode(piece[:-1].replace(_WORD_MARK, ""), out_type=str)
+                if not piece.startswith(_WORD_MARK):
+                    head[0] = head[0].removeprefix(_WORD_MARK)
+                table[i] = [self._processor.piece_to_id(p) for p in (*head, ",") if p]
+        return table
+
+    def encode(self, sentences: Sequence[str]) -> list[list[int]]:
+        """Ids of each sentence, without special pieces. A sentence can have none."""
+        encoded = self._processor.encode([normalize(s, self.do_lower_case) for s in sentences])
+        table = self._second_split
+        if not table:
+            return encoded
+        return [
+            [part for i in ids for part in table.get(i, (i,))] if not table.keys().isdisjoint(ids) else ids
+            for ids in encoded
+        ]
+
+
+def train(sentences: Iterable[str], vocab_size: int, settings: TokenizerSettings) -> Tokenizer:
+    """Trains a unigram vocabulary with the settings of ALBERT's released one.
+
+    The same sentences in the same order give the same vocabulary.
+
+    Args:
+      sentences: read once.
+      vocab_size: pieces, special ones included.
+      settings: see there.
+
+    Raises:
+      InputError: the text has too few distinct pieces for `vocab_size`, or too many distinct characters.
+    """
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_normalized(sentences, settings.do_lower_case),
+            model_writer=model,
+            vocab_size=vocab_size,
+            character_coverage=settings.character_coverage,
+            model_type="unigram",
+            pad_id=0,
+            unk_id=1,
+            bos_id=-1,
+            eos_id=-1,
+            control_symbols=["[CLS]", "[SEP]", "[MASK]"],
+            user_defined_symbols=_USER_DEFINED_SYMBOLS,
+            input_sentence_size=0,
+            shuffle_input_sentence=False,
+            num_threads=2,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise InputError(_explain(str(error), vocab_size)) from error
+    return Tokenizer(model.getvalue(), settings.do_lower_case)
+
+
+def _normalized(sentences: Iterable[str], do_lower_case: bool) -> Iterator[str]:
+    return (normalize(sentence, do_lower_case) for sentence in sentences)
+
+
+def _explain(message: str, vocab_size: int) -> str:
+    if limit := re.search(r"<= (\d+)", message):
+        return (
+            f"vocab_size {vocab_size} of the model's config is more than this text supports: "
+            f"set it to {limit[1]} or less, or add text."
+        )
+    if "required_chars" in message:
+        return (
+            f"vocab_size {vocab_size} of the model's config is less than the text has distinct characters: "
+            "raise it, or lower tokenizer.character_coverage."
+        )
+    return f"SentencePiece could not train a vocabulary of {vocab_size} pieces on this text: {message}"
+
+
+def write_vocabulary(folder: str | Path, tokenizer: Tokenizer) -> None:
+    """Writes `spm.model`, `spm.vocab` (pieces and scores, as SentencePiece does) and `tokenizer_config.json`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
+    lines = [f"{piece}\t{processor.get_score(i):g}\n" for i, piece in enumerate(tokenizer.pieces)]
+    (folder / "spm.model").write_bytes(tokenizer.model)
+    (folder / "spm.vocab").write_text("".join(lines), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": tokenizer.do_lower_case}) + "\n")
+
+
+def read_vocabulary(folder: str | Path) -> Tokenizer:
+    """Reads the one SentencePiece model of a folder; lower-cases unless `tokenizer_config.json` says otherwise.
+
+    Raises:
+      InputError: there is no model, or it is none of ALBERT's kind.
+    """
+    folder = Path(folder)
+    models = sorted(folder.glob("*.model"))
+    if len(models) != 1:
+        raise InputError(f"{folder}: should hold one SentencePiece model (*.model), holds {len(models)}.")
+    config = folder / "tokenizer_config.json"
+    do_lower_case = json.loads(config.read_text())["do_lower_case"] if config.exists() else True
+    return Tokenizer.from_file(models[0], do_lower_case)

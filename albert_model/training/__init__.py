@@ -1,0 +1,1 @@
+"""Training: ALBERT's optimizer and schedule, input, checkpoints, and the loop, on tf.distribute."""

@@ -1,0 +1,48 @@
+"""Sums of `score_examples` to the figures people read, and where these are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import tensorflow as tf
+
+_LOSS_GUARD = 1e-5  # in the denominator of the published loss
+
+
+def summarize(sums: Mapping[str, float]) -> dict[str, float]:
+    """Means over predictions and examples.
+
+    Args:
+      sums: of `score_examples` over any set of examples, and their number as `examples`.
+
+    Returns:
+      `mlm_loss` (nats a prediction), `mlm_accuracy`, `sop_loss`, `sop_accuracy`, and `loss`, the sum that is
+      trained on.
+    """
+    predictions = sums["mlm_predictions"] + _LOSS_GUARD
+    figures = {
+        "mlm_loss": sums["mlm_loss"] / predictions,
+        "mlm_accuracy": sums["mlm_hits"] / predictions,
+        "sop_loss": sums["sop_loss"] / sums["examples"],
+        "sop_accuracy": sums["sop_hits"] / sums["examples"],
+    }
+    return figures | {"loss": figures["mlm_loss"] + figures["sop_loss"]}
+
+
+class MetricsWriter:
+    """Appends figures to `metrics.jsonl` and to TensorBoard event files under one folder."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._events = {split: tf.summary.create_file_writer(str(self.folder / split)) for split in ("train", "eval")}
+
+    def write(self, split: str, step: int, figures: Mapping[str, float]) -> None:
+        with self._events[split].as_default():
+            for name, value in figures.items():
+                tf.summary.scalar(name, value, step=step)
+        self._events[split].flush()
+        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps({"split": split, "step": step, **figures}) + "\n")

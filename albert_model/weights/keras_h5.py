@@ -1,0 +1,71 @@
+"""`tf2_model.h5` and `tf2_model_full.h5`, in the layout of ALBERT-TF2.0.
+
+Keras 2's H5 layout, which its scripts load by position: a group for each layer, the arrays of the encoder in
+the order of `names.parameters` in layer `albert_model`; in the full file a layer `cls` with the heads after it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from albert_model.config import AlbertConfig
+from albert_model.errors import InputError
+from albert_model.weights.names import Weights, check, parameters
+
+_INPUT_LAYERS = ("input_word_ids", "input_mask", "input_type_ids")
+_WORD_EMBEDDINGS = "bert/embeddings/word_embeddings"
+# The order of layer `cls`; the tied word embeddings are written once more.
+_HEADS = (
+    _WORD_EMBEDDINGS,
+    "cls/predictions/output_bias",
+    "cls/seq_relationship/output_weights",
+    "cls/seq_relationship/output_bias",
+    "cls/predictions/transform/dense/kernel",
+    "cls/predictions/transform/dense/bias",
+    "cls/predictions/transform/LayerNorm/gamma",
+    "cls/predictions/transform/LayerNorm/beta",
+)
+
+
+def write(path: str | Path, weights: Weights, config: AlbertConfig, full: bool) -> None:
+    """Writes the encoder, and with `full` the heads."""
+    layers: dict[str, tuple[str, ...]] = dict.fromkeys(_INPUT_LAYERS, ())
+    layers["albert_model"] = tuple(row.name for row in parameters(config) if row.role == "encoder")
+    if full:
+        layers["cls"] = _HEADS
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name in layers]
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["keras_version"] = b"2.4.0"
+        for layer, names in layers.items():
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = np.array([f"{name}:0".encode() for name in names], "S")
+            for name in names:
+                group.create_dataset(f"{name}:0", data=weights[name])
+
+
+def read_full(path: str | Path, config: AlbertConfig) -> Weights:
+    """Reads a `tf2_model_full.h5`, by position, as ALBERT-TF2.0 does.
+
+    Raises:
+      InputError: not such a file, truncated, or it does not fit the config.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            encoder = _arrays(file["albert_model"])
+            heads = dict(zip(_HEADS, _arrays(file["cls"]), strict=True))
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a complete tf2_model_full.h5 ({error}).") from error
+    names = [row.name for row in parameters(config) if row.role == "encoder"]
+    if len(names) != len(encoder):
+        raise InputError(f"{path}: has {len(encoder)} encoder arrays, its config asks for {len(names)}.")
+    weights = heads | dict(zip(names, encoder, strict=True))
+    check(weights, config, str(path))
+    return weights
+
+
+def _arrays(group: h5py.Group) -> list[np.ndarray]:
+    return [group[name][()] for name in group.attrs["weight_names"]]

@@ -1,0 +1,5 @@
+"""TFX components: artifacts in, artifacts out. The algorithms are in `albert_model`."""
+
+from components.artifacts import Tokenizer
+
+__all__ = ["Tokenizer"]

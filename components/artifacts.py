@@ -1,0 +1,9 @@
+"""Artifact types of this project."""
+
+from tfx.types import artifact
+
+
+class Tokenizer(artifact.Artifact):
+    """A vocabulary: `spm.model`, `spm.vocab`, `tokenizer_config.json`, and its fingerprint as a custom property."""
+
+    TYPE_NAME = "components.Tokenizer"

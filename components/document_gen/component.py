@@ -1,0 +1,59 @@
+"""DocumentGen: text files of a span → documents."""
+
+from __future__ import annotations
+
+from google.protobuf import struct_pb2
+from tfx import v1 as tfx
+from tfx.components.example_gen.component import FileBasedExampleGen
+from tfx.dsl.components.base import executor_spec
+from tfx.proto import example_gen_pb2
+
+from components.document_gen import executor
+
+_BUCKETS = 1000
+
+
+class DocumentGen(FileBasedExampleGen):
+    """Reads one sentence per line, a blank line between documents; splits by a hash of each document's text.
+
+    Outputs:
+      examples: standard Examples, splits train and eval; see `albert_model.text.examples.encode_documents`.
+
+    Args:
+      input_base: folder of the spans.
+      pattern: files below it; `{SPAN}` or `{YYYY}-{MM}-{DD}` stands for the span, the folders between it and the
+        file name the domain.
+      eval_fraction: share of documents that is held out.
+      max_sentences: longer documents are cut.
+      span: None for the latest one.
+    """
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self, input_base: str, pattern: str, eval_fraction: float, max_sentences: int, span: int | None = None
+    ):
+        held_out = round(eval_fraction * _BUCKETS)
+        splits = [
+            example_gen_pb2.SplitConfig.Split(name="train", hash_buckets=_BUCKETS - held_out),
+            example_gen_pb2.SplitConfig.Split(name="eval", hash_buckets=held_out),
+        ]
+        settings = struct_pb2.Struct()
+        settings.update({"max_sentences": max_sentences})
+        custom_config = example_gen_pb2.CustomConfig()
+        custom_config.custom_config.Pack(settings)
+        super().__init__(
+            input_base=input_base,
+            input_config=example_gen_pb2.Input(
+                splits=[example_gen_pb2.Input.Split(name="documents", pattern=pattern)]
+            ),
+            output_config=example_gen_pb2.Output(
+                split_config=example_gen_pb2.SplitConfig(splits=splits, partition_feature_name="document_id")
+            ),
+            custom_config=custom_config,
+            range_config=None
+            if span is None
+            else tfx.proto.RangeConfig(
+                static_range=tfx.proto.StaticRange(start_span_number=span, end_span_number=span)
+            ),
+        )

@@ -1,0 +1,109 @@
+"""Writes the encoder package aside and renames it into place."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.components.pusher.executor import Executor as PusherExecutor
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils
+from tfx.utils import proto_utils
+
+from albert_model.weights import keras_h5, package, saved_model
+from components import manifests
+from components.model_layout import package_folder
+
+_log = logging.getLogger("albert.push")
+ENCODER_WEIGHTS = "tf2_model.h5"
+SAVED_MODEL = "saved_model"
+
+
+class Executor(PusherExecutor):
+    """Pushes a blessed model; says so in the artifact where there is nothing to push."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
+        if not self.CheckBlessing(input_dict):
+            _log.info("nothing pushed: the model was not blessed")
+            self._MarkNotPushed(pushed)
+            return
+        destination = proto_utils.json_to_proto(exec_properties["push_destination"], pusher_pb2.PushDestination())
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        version = publish(Path(destination.filesystem.base_directory), package_folder(model.uri), model.uri)
+        self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
+        _log.info("pushed version %s to %s", version.name, version)
+
+
+def publish(destination: Path, source: str, model_uri: str) -> Path:
+    """Makes the next version of the package at `destination`; gives its folder.
+
+    The package is written in a hidden folder beside the versions and renamed when it is complete. A reader never
+    sees half of it, and of two writers at once each gets a version of its own.
+
+    Args:
+      destination: folder of the versions.
+      source: folder of an `albert_model.weights.package`.
+      model_uri: for the manifest.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    staging = destination / f".staging-{uuid.uuid4().hex}"
+    try:
+        _write(staging, source)
+        _write_manifest(staging, source, model_uri)
+        while True:
+            version = destination / str(max(versions(destination), default=0) + 1)
+            try:
+                return staging.rename(version)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise  # else another writer took this number meanwhile
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def versions(destination: Path) -> list[int]:
+    """The versions that are there, oldest first."""
+    return sorted(int(child.name) for child in destination.iterdir() if child.name.isdecimal())
+
+
+def _write(folder: Path, source: str) -> None:
+    trained = package.read(source)
+    package.write(folder, trained)
+    keras_h5.write(folder / ENCODER_WEIGHTS, trained.weights, trained.config, full=False)
+    saved_model.write(folder / SAVED_MODEL, trained.network(), folder / package.VOCABULARY / "spm.model")
+
+
+def _write_manifest(folder: Path, source: str, model_uri: str) -> None:
+    """`manifest.json`: SHA-256 of every file, where the model came from, and how it was trained."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    training = json.loads(Path(source, "training.json").read_text())
+    manifest = {
+        "format_version": manifests.FORMAT_VERSION,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "files": {str(path.relative_to(folder)): _sha256(path) for path in files},
+        "lineage": {"model": model_uri, **training},
+    }
+    (folder / manifests.FILE_NAME).write_text(json.dumps(manifest, indent=2) + "\n")
+    for path in (*files, folder / manifests.FILE_NAME):
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

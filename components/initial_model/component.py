@@ -1,0 +1,26 @@
+"""InitialModel: what training starts from."""
+
+from tfx import v1 as tfx
+from tfx.types import standard_artifacts
+
+from components.initial_model import executor
+
+
+@tfx.dsl.components.component
+def InitialModel(
+    model: tfx.dsl.components.OutputArtifact[standard_artifacts.Model],
+    model_config: tfx.dsl.components.Parameter[str],
+    blessed_model: tfx.dsl.components.InputArtifact[standard_artifacts.Model] = None,
+):
+    """Chooses the weights to start from: those of the blessed model if there is one, else random ones.
+
+    Inputs:
+      blessed_model: see `components.blessed_model`; none on a first run.
+
+    Outputs:
+      model: a manifest with the `source`, and the package to start from unless that is `random`.
+
+    Args:
+      model_config: JSON of the AlbertConfig that is to be trained.
+    """
+    executor.choose(model, blessed_model, model_config)

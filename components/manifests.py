@@ -1,0 +1,47 @@
+"""Manifests: what an artifact holds and how it came to be, as a file in it and as its custom properties."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+from tfx import types
+
+from albert_model.errors import InputError
+
+FILE_NAME = "manifest.json"
+FORMAT_VERSION = 1
+
+
+def write(artifact: types.Artifact, manifest: Mapping[str, Any]) -> None:
+    """Writes `manifest.json` into the artifact; numbers and strings become its custom properties as well."""
+    manifest = {"format_version": FORMAT_VERSION, **manifest}
+    with tf.io.gfile.GFile(os.path.join(artifact.uri, FILE_NAME), "w") as file:
+        json.dump(manifest, file, indent=2)
+    for key, value in manifest.items():
+        if isinstance(value, int):
+            artifact.set_int_custom_property(key, value)
+        elif isinstance(value, str):
+            artifact.set_string_custom_property(key, value)
+
+
+def read(uri: str) -> dict[str, Any]:
+    """The manifest of the artifact at `uri`."""
+    with tf.io.gfile.GFile(os.path.join(uri, FILE_NAME)) as file:
+        return json.load(file)
+
+
+def check_same_tokenizer(expected: str, found: str, what: str) -> None:
+    """Makes sure that two artifacts speak the same vocabulary.
+
+    Raises:
+      InputError: they do not.
+    """
+    if expected != found:
+        raise InputError(
+            f"{what} was made with another tokenizer (fingerprint {found}, expected {expected}). "
+            "Use the tokenizer of the model that is trained on, or train from scratch."
+        )

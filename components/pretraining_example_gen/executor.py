@@ -1,0 +1,133 @@
+"""Makes pre-training examples with Beam."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.utils import shared
+from tfx import types
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import artifact_utils
+
+from albert_model.errors import InputError
+from albert_model.text.documents import SPLITS, Document
+from albert_model.text.examples import decode_documents, encode_examples, make_examples
+from albert_model.text.settings import ExampleSettings
+from albert_model.text.tokenizer import Tokenizer, read_vocabulary, write_vocabulary
+from albert_model.weights.package import VOCABULARY
+from components import manifests
+from components.sharding import COUNTS, Record, WriteCounts, WriteShards, read_counts, shards_for, split_files
+
+_BATCH = 32  # documents made into examples at once
+_BYTES_PER_TEXT_BYTE = 2  # of records, one copy
+
+
+class Executor(BaseBeamExecutor):
+    """Documents and a tokenizer → Examples."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        documents = artifact_utils.get_single_instance(input_dict["documents"])
+        vocabulary = artifact_utils.get_single_uri(input_dict["tokenizer"])
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        settings = ExampleSettings.model_validate_json(exec_properties["settings"])
+        tokenizer = read_vocabulary(vocabulary)
+        text = manifests.read(documents.uri)
+
+        counts = self._write_examples(documents.uri, examples.uri, vocabulary, settings, text["text_bytes"])
+        for split in SPLITS:
+            if not counts[split]:
+                raise InputError(
+                    f"No example could be made of the {text[f'{split}_documents']} documents of the {split} split "
+                    f"({dict(counts)}). Add text, or lower examples.max_seq_length."
+                )
+        write_vocabulary(os.path.join(examples.uri, VOCABULARY), tokenizer)
+        examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+        manifests.write(examples, _manifest(counts, text, settings, tokenizer))
+
+    def _write_examples(
+        self, documents_uri: str, uri: str, vocabulary: str, settings: ExampleSettings, text_bytes: int
+    ) -> Counter[str]:
+        copies = {"train": settings.dupe_factor, "eval": 1}
+        size = text_bytes * _BYTES_PER_TEXT_BYTE
+        write = WriteShards(uri, {split: shards_for(size * copies[split]) for split in SPLITS})
+        counts_path = os.path.join(uri, "counts.json")
+        with self._make_beam_pipeline() as pipeline:
+            made = [
+                pipeline
+                | f"List{split}" >> beam.Create(split_files(documents_uri, split))
+                | f"Spread{split}" >> beam.Reshuffle()
+                | f"Read{split}" >> beam.io.ReadAllFromTFRecord()
+                | f"Batch{split}" >> beam.BatchElements(min_batch_size=_BATCH, max_batch_size=_BATCH)
+                | f"Make{split}Examples"
+                >> beam.ParDo(_MakeExamples(vocabulary, split, settings, copies[split])).with_outputs(
+                    COUNTS, main="records"
+                )
+                for split in SPLITS
+            ]
+            written = [outputs.records for outputs in made] | beam.Flatten() | write
+            _ = (*(outputs[COUNTS] for outputs in made), written) | WriteCounts(counts_path)
+        write.remove_temporary_files()
+        return read_counts(counts_path)
+
+
+class _MakeExamples(beam.DoFn):
+    """Batches of serialised documents → lists of records; counts on the side. One tokenizer a process."""
+
+    def __init__(self, vocabulary: str, split: str, settings: ExampleSettings, copies: int):
+        self._vocabulary, self._split, self._copies = vocabulary, split, copies
+        self._settings = settings.model_dump_json()
+        self._shared = shared.Shared()
+
+    def setup(self):
+        self._tokenizer = self._shared.acquire(lambda: read_vocabulary(self._vocabulary), tag=self._vocabulary)
+        self._parsed = ExampleSettings.model_validate_json(self._settings)
+
+    def process(self, batch: list[bytes]):
+        counts: Counter[str] = Counter()
+        examples = [e for document in decode_documents(batch) for e in self._examples(document, counts)]
+        counts["tokens"] += sum(len(e.input_ids) for e in examples)
+        counts["predictions"] += sum(len(e.masked_lm_ids) for e in examples)
+        counts["swapped"] += sum(e.sentence_order_label for e in examples)
+        counts.update(f"length_{_length_bin(len(e.input_ids))}" for e in examples)
+        values = encode_examples(examples)
+        yield [Record(self._split, e.key, value) for e, value in zip(examples, values, strict=True)]
+        yield beam.pvalue.TaggedOutput(COUNTS, counts)
+
+    def _examples(self, document: Document, counts: Counter[str]):
+        return make_examples(document, self._tokenizer, self._parsed, self._copies, counts)
+
+
+def _length_bin(length: int) -> int:
+    """Upper end of the histogram's bin: lengths 33 … 64 are in bin 64."""
+    return -(-length // 32) * 32
+
+
+_DROPPED = ("empty_documents", "empty_sentences", "single_sentence_chunks", "trimmed_pieces")
+
+
+def _manifest(
+    counts: Counter[str], text: dict[str, Any], settings: ExampleSettings, tokenizer: Tokenizer
+) -> dict[str, Any]:
+    histogram = {int(k.removeprefix("length_")): v for k, v in counts.items() if k.startswith("length_")}
+    return {
+        "examples": counts["train"] + counts["eval"],
+        "train_examples": counts["train"],
+        "eval_examples": counts["eval"],
+        "documents": text["documents"],
+        "tokens": counts["tokens"],
+        "predictions": counts["predictions"],
+        "swapped": counts["swapped"],
+        "dropped": {reason: counts[reason] for reason in _DROPPED} | text["dropped"],
+        "lengths": dict(sorted(histogram.items())),
+        "tokenizer_fingerprint": tokenizer.fingerprint,
+        "settings": json.loads(settings.model_dump_json()),
+    }

@@ -1,0 +1,165 @@
+"""Writes records to shards whose bytes depend on the records alone.
+
+Only file names and counts pass through Beam's shuffle: workers append records to temporary files, one task a
+shard then reads its files, orders the records by key and writes the shard. A bundle that is tried again leaves
+temporary files that nothing refers to, never records twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import apache_beam as beam
+import tensorflow as tf
+
+COUNTS = "counts"  # the tag of the output of counts, each a dict of numbers to be summed
+_SHARD_BYTES = 64 * 1024 * 1024
+
+
+class Record(NamedTuple):
+    """What is written.
+
+    Attributes:
+      split: the split's name.
+      key: 16 bytes; chooses the shard and the place in it. Of records with equal keys one is kept.
+      value: the serialised tf.train.Example.
+    """
+
+    split: str
+    key: bytes
+    value: bytes
+
+
+def shards_for(num_bytes: int) -> int:
+    """Shards for an estimated size; one is held in memory while it is written."""
+    return max(1, -(-num_bytes // _SHARD_BYTES))
+
+
+def split_files(uri: str, split: str) -> list[str]:
+    """The shards of a split of an Examples artifact."""
+    return sorted(tf.io.gfile.glob(os.path.join(uri, f"Split-{split}", "*")))
+
+
+class WriteShards(beam.PTransform):
+    """PCollection of lists of `Record` → shards below `uri`; gives counts by split (`train`, `eval`, `duplicates`).
+
+    Args:
+      uri: of the Examples artifact.
+      shards: number of shards of each split; all are written, empty or not.
+    """
+
+    def __init__(self, uri: str, shards: Mapping[str, int]):
+        super().__init__()
+        self._uri, self._shards = uri, dict(shards)
+        self._temporary = os.path.join(uri, ".temporary")
+
+    def expand(self, batches):
+        every_shard = [((split, shard), None) for split, count in self._shards.items() for shard in range(count)]
+        written = batches | "WriteTemporaryFiles" >> beam.ParDo(_WriteTemporaryFiles(self._temporary, self._shards))
+        return (
+            (written, batches.pipeline | "NameShards" >> beam.Create(every_shard))
+            | beam.Flatten()
+            | "GroupByShard" >> beam.GroupByKey()
+            | "WriteShard" >> beam.Map(_write_shard, uri=self._uri, shards=self._shards)
+        )
+
+    def remove_temporary_files(self) -> None:
+        """To be called after the pipeline has run."""
+        if tf.io.gfile.exists(self._temporary):
+            tf.io.gfile.rmtree(self._temporary)
+
+
+class _WriteTemporaryFiles(beam.DoFn):
+    """Batches of records → (split, shard), path of a temporary file of this bundle."""
+
+    def __init__(self, folder: str, shards: dict[str, int]):
+        self._folder, self._shards = folder, shards
+
+    def start_bundle(self):
+        self._writers = {}
+
+    def process(self, batch: Iterable[Record]):
+        for record in batch:
+            shard = int.from_bytes(record.key[:8], "big") % self._shards[record.split]
+            self._writer(record.split, shard).write(record.key + record.value)
+
+    def _writer(self, split: str, shard: int) -> tf.io.TFRecordWriter:
+        if (split, shard) not in self._writers:
+            tf.io.gfile.makedirs(self._folder)
+            path = os.path.join(self._folder, f"{split}-{shard:05d}-{uuid.uuid4().hex}")
+            self._writers[split, shard] = (path, tf.io.TFRecordWriter(path))
+        return self._writers[split, shard][1]
+
+    def finish_bundle(self):
+        for place, (path, writer) in self._writers.items():
+            writer.close()
+            yield beam.transforms.window.GlobalWindows.windowed_value((place, path))
+
+
+def _write_shard(
+    shard_files: tuple[tuple[str, int], Iterable[str | None]], uri: str, shards: dict[str, int]
+) -> Counter[str]:
+    """((split, shard), temporary files) → the shard; None in place of a file names the shard only."""
+    (split, shard), paths = shard_files
+    records = sorted(_read(paths))
+    folder = os.path.join(uri, f"Split-{split}")
+    tf.io.gfile.makedirs(folder)
+    final = os.path.join(folder, f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}")
+    unfinished = os.path.join(uri, ".temporary", f"{uuid.uuid4().hex}-{split}-{shard:05d}")
+    tf.io.gfile.makedirs(os.path.dirname(unfinished))
+    kept, previous = 0, b""
+    with tf.io.TFRecordWriter(unfinished) as writer:
+        for key, value in records:
+            if key != previous:
+                writer.write(value)
+                kept, previous = kept + 1, key
+    tf.io.gfile.rename(unfinished, final, overwrite=True)
+    return Counter({split: kept, "duplicates": len(records) - kept})
+
+
+def _read(paths: Iterable[str | None]) -> Iterator[tuple[bytes, bytes]]:
+    for path in paths:
+        if path is not None:
+            for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+                yield record[:16], record[16:]
+
+
+class WriteCounts(beam.PTransform):
+    """PCollections of counts → one JSON file with their sums."""
+
+    def __init__(self, path: str):
+        super().__init__()
+        self._path = path
+
+    def expand(self, counts):
+        return (
+            counts
+            | beam.Flatten()
+            | "SumCounts" >> beam.CombineGlobally(_sum)
+            | "WriteCounts" >> beam.Map(_write_json, path=self._path)
+        )
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return total
+
+
+def _write_json(counts: Mapping[str, int], path: str) -> None:
+    with tf.io.gfile.GFile(path, "w") as file:
+        json.dump(counts, file)
+
+
+def read_counts(path: str) -> Counter[str]:
+    """What `WriteCounts` wrote; the file is removed."""
+    with tf.io.gfile.GFile(path) as file:
+        counts = Counter(json.load(file))
+    tf.io.gfile.remove(path)
+    return counts

@@ -1,0 +1,125 @@
+"""The Trainer's `run_fn`: wires files and settings to `albert_model.training`, and exports the model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from albert_model.config import AlbertConfig
+from albert_model.network.pretrainer import AlbertPretrainer, score_examples
+from albert_model.text.tokenizer import read_vocabulary
+from albert_model.training.input_pipeline import Parse
+from albert_model.training.loop import TrainingData, TrainingFolders, train
+from albert_model.training.settings import TrainingSettings
+from albert_model.weights import package, saved_model
+from albert_model.weights.package import VOCABULARY, Package
+from components import manifests
+from components.initial_model.executor import RANDOM
+from components.model_layout import package_in_serving
+from components.sharding import split_files
+
+_log = logging.getLogger("albert.training")
+EVALUATE_SIGNATURE = "evaluate"
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains and exports.
+
+    `custom_config`: `model_config` (JSON of AlbertConfig), `settings` (JSON of TrainingSettings) and
+    `checkpoint_root`, the folder under which the checkpoints of unfinished trainings are kept across restarts.
+    """
+    config = AlbertConfig.model_validate_json(fn_args.custom_config["model_config"])
+    settings = TrainingSettings.model_validate_json(fn_args.custom_config["settings"])
+    examples_uri = os.path.dirname(os.path.dirname(fn_args.train_files[0]))
+    examples = manifests.read(examples_uri)
+    tokenizer = read_vocabulary(os.path.join(examples_uri, VOCABULARY))
+    initial, start = _initial_model(fn_args.base_model, tokenizer.fingerprint)
+
+    transform = tft.TFTransformOutput(fn_args.transform_output)
+    data = TrainingData(
+        train_files=split_files(examples_uri, "train"),
+        eval_files=split_files(examples_uri, "eval"),
+        train_examples=examples["train_examples"],
+        parse=_parser(transform, transform.transform_features_layer()),
+    )
+    checkpoints = Path(fn_args.custom_config["checkpoint_root"], _training_id(fn_args))
+    weights, figures = train(
+        config, settings, data, initial and initial.weights, TrainingFolders(checkpoints, Path(fn_args.model_run_dir))
+    )
+    trained = Package(config, tokenizer, weights)
+    _export(fn_args.serving_model_dir, trained, transform)
+    _write_manifest(fn_args.serving_model_dir, start, examples, settings, figures)
+    shutil.rmtree(checkpoints)
+
+
+def _initial_model(base_model: str, fingerprint: str) -> tuple[Package | None, dict[str, Any]]:
+    """The package to start from, if any, and InitialModel's manifest."""
+    start = manifests.read(os.path.dirname(base_model))
+    if start["source"] == RANDOM:
+        return None, start
+    manifests.check_same_tokenizer(start["tokenizer_fingerprint"], fingerprint, "training.examples")
+    return package.read(package_in_serving(base_model)), start
+
+
+def _training_id(fn_args: FnArgs) -> str:
+    """The same for a training that is started again with the same inputs and settings, whatever its run."""
+    inputs = [*fn_args.train_files, fn_args.base_model, fn_args.transform_output]
+    text = json.dumps([inputs, fn_args.custom_config], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _parser(transform: tft.TFTransformOutput, layer: tf.Module) -> Parse:
+    """Serialised examples → the model's inputs, through Transform's graph."""
+    spec = transform.raw_feature_spec()
+    return lambda serialized: layer(tf.io.parse_example(serialized, spec))
+
+
+def _export(folder: str, trained: Package, transform: tft.TFTransformOutput) -> None:
+    """Writes the SavedModel (encoder and evaluation) and, beside its files, the package."""
+    network = trained.network()
+    with_package = package_in_serving(folder)
+    package.write(with_package, trained)
+    module = _Evaluation(network, os.path.join(with_package, VOCABULARY, "spm.model"), transform)
+    signatures = {
+        "serving_default": saved_model.encoder_signature(module),
+        EVALUATE_SIGNATURE: module.evaluate.get_concrete_function(tf.TensorSpec([None], tf.string, "examples")),
+    }
+    tf.saved_model.save(module, folder, signatures=signatures)
+
+
+class _Evaluation(saved_model.EncoderModule):
+    """The encoder, and the scores of examples through Transform's graph."""
+
+    def __init__(self, network: AlbertPretrainer, vocabulary: str, transform: tft.TFTransformOutput):
+        super().__init__(network, vocabulary)
+        self.transform_layer = transform.transform_features_layer()
+        self._parse = _parser(transform, self.transform_layer)
+
+    @tf.function
+    def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        inputs = self._parse(examples)
+        return score_examples(self.network(inputs), inputs)
+
+
+def _write_manifest(
+    folder: str, start: dict[str, Any], examples: dict[str, Any], settings: TrainingSettings, figures: dict[str, float]
+) -> None:
+    manifest = {
+        "start": start,
+        "tokenizer_fingerprint": examples["tokenizer_fingerprint"],
+        "examples": {key: examples[key] for key in ("documents", "train_examples", "eval_examples", "tokens")},
+        "training": settings.model_dump(),
+        "steps": settings.total_steps(examples["train_examples"]),
+        "last_interval": figures,
+    }
+    path = Path(package_in_serving(folder), "training.json")
+    path.write_text(json.dumps(manifest, indent=2) + "\n")

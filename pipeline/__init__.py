@@ -1,0 +1,1 @@
+"""Which components run, in which order, with which settings; the command line."""

@@ -1,0 +1,134 @@
+"""The graph: which components run, in which order."""
+
+from __future__ import annotations
+
+import os
+
+from tfx import v1 as tfx
+from tfx.dsl.components.base.base_node import BaseNode
+
+from components import evaluation_module
+from components.blessed_model import BlessedBefore
+from components.document_gen.component import DocumentGen
+from components.encoder_pusher.component import EncoderPusher
+from components.initial_model.component import InitialModel
+from components.pretraining_example_gen.component import PretrainingExampleGen
+from components.tokenizer_trainer.component import TokenizerTrainer
+from pipeline.settings import PipelineSettings
+
+
+def metadata_path(settings: PipelineSettings) -> str:
+    """The SQLite file of the pipeline's metadata."""
+    return os.path.join(settings.root, "metadata.sqlite")
+
+
+def create_pipeline(settings: PipelineSettings) -> tfx.dsl.Pipeline:
+    """The pipeline of these settings. Pure: reads no file and no environment."""
+    return tfx.dsl.Pipeline(
+        pipeline_name=settings.name,
+        pipeline_root=settings.root,
+        components=_components(settings),
+        enable_cache=True,
+        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            metadata_path(settings)
+        ),
+        beam_pipeline_args=list(settings.beam.args),
+    )
+
+
+def _components(settings: PipelineSettings) -> list[BaseNode]:
+    # === Text to examples ===
+    corpus = settings.corpus
+    documents = DocumentGen(
+        input_base=corpus.path,
+        pattern=corpus.pattern,
+        eval_fraction=corpus.eval_fraction,
+        max_sentences=corpus.max_sentences_per_document,
+        span=None if corpus.span == "latest" else corpus.span,
+    )
+    start_resolver = _blessed_before(documents.outputs["examples"], "StartResolver")
+    initial = InitialModel(
+        model_config=settings.model.model_dump_json(),
+        blessed_model=start_resolver.outputs["model"] if settings.start == "latest" else None,
+    )
+    tokenizer = TokenizerTrainer(
+        documents=documents.outputs["examples"],
+        initial_model=initial.outputs["model"],
+        vocab_size=settings.model.vocab_size,
+        settings=settings.tokenizer.model_dump_json(),
+    )
+    examples = PretrainingExampleGen(
+        documents=documents.outputs["examples"],
+        tokenizer=tokenizer.outputs["tokenizer"],
+        settings=settings.examples.model_dump_json(),
+    )
+    # === Validation ===
+    statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
+    schema = tfx.components.SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=False)
+    validator = tfx.components.ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    )
+    transform = tfx.components.Transform(
+        examples=examples.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn="components.preprocessing_module.preprocessing_fn",
+        custom_config={
+            "max_seq_length": settings.examples.max_seq_length,
+            "max_predictions_per_seq": settings.examples.max_predictions_per_seq,
+        },
+        materialize=False,
+    )
+    # === Model ===
+    trainer = tfx.components.Trainer(
+        run_fn="components.trainer_module.run_fn",
+        examples=examples.outputs["examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema.outputs["schema"],
+        base_model=initial.outputs["model"],
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["eval"]),
+        custom_config={
+            "model_config": settings.model.model_dump_json(),
+            "settings": settings.training.model_dump_json(),
+            "checkpoint_root": os.path.join(settings.root, "checkpoints"),
+        },
+    )
+    baseline_resolver = _blessed_before(trainer.outputs["model"], "BaselineResolver")
+    evaluator = tfx.components.Evaluator(
+        examples=examples.outputs["examples"],
+        model=trainer.outputs["model"],
+        baseline_model=baseline_resolver.outputs["model"],
+        eval_config=evaluation_module.eval_config(
+            settings.evaluation.min_mlm_accuracy, settings.evaluation.min_mlm_accuracy_gain
+        ),
+        example_splits=["eval"],
+    )
+    pusher = EncoderPusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        destination=settings.push.destination,
+    )
+    return [
+        documents,
+        *([start_resolver] if settings.start == "latest" else []),
+        initial,
+        tokenizer,
+        examples,
+        statistics,
+        schema,
+        validator,
+        transform,
+        trainer,
+        baseline_resolver,
+        evaluator,
+        pusher,
+    ]
+
+
+def _blessed_before(reference: tfx.dsl.Channel, name: str) -> tfx.dsl.Resolver:
+    return tfx.dsl.Resolver(
+        strategy_class=BlessedBefore,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        reference=reference,
+    ).with_id(name)

@@ -1,0 +1,138 @@
+"""The settings of a pipeline: a YAML file, validated into frozen typed models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+
+from albert_model.config import AlbertConfig, describe
+from albert_model.errors import InputError
+from albert_model.text.settings import ExampleSettings
+from albert_model.text.tokenizer import TokenizerSettings
+from albert_model.training.settings import TrainingSettings
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class CorpusSettings(_Section):
+    """Where the text is and how it is split."""
+
+    path: str = pydantic.Field(description="Folder of the spans.")
+    pattern: str = pydantic.Field(
+        default="span-{SPAN}/*/*.txt*",
+        description="Files below `path`, plain or .gz. {SPAN}, or {YYYY}, {MM} and {DD}, stand for the span; the "
+        "folder between the span and the file is the domain.",
+    )
+    span: int | Literal["latest"] = pydantic.Field(default="latest", description="The span to train on.")
+    eval_fraction: float = pydantic.Field(
+        default=0.1, gt=0, lt=1, description="Share of documents that is held out, chosen by a hash of their text."
+    )
+    max_sentences_per_document: int = pydantic.Field(
+        default=256, ge=2, description="A longer document is cut into several."
+    )
+
+
+class EvaluationSettings(_Section):
+    """What blesses a model."""
+
+    min_mlm_accuracy: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="Floor of the masked-language-model accuracy on held-out text."
+    )
+    min_mlm_accuracy_gain: float = pydantic.Field(
+        default=0.001, gt=0, le=1, description="What a model must gain on the blessed one on the same text."
+    )
+
+
+class PushSettings(_Section):
+    """Where blessed encoders go."""
+
+    destination: str = pydantic.Field(description="Folder of the versions.")
+
+
+class BeamSettings(_Section):
+    """How Beam runs."""
+
+    args: tuple[str, ...] = pydantic.Field(
+        default=("--runner=FnApiRunner",), description="Options of the Beam components' pipelines."
+    )
+
+
+def _read_model_config(value: Any) -> Any:
+    return AlbertConfig.from_file(value) if isinstance(value, str) else value
+
+
+class PipelineSettings(_Section):
+    """All settings of a pipeline. Relative paths count from the folder that the command is run in."""
+
+    name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Of the pipeline, in the metadata.")
+    root: str = pydantic.Field(description="Folder of all artifacts, metadata, checkpoints and logs.")
+    corpus: CorpusSettings
+    model: Annotated[AlbertConfig, pydantic.BeforeValidator(_read_model_config)] = pydantic.Field(
+        description="An albert_config.json, or its fields."
+    )
+    start: Literal["latest", "random"] = pydantic.Field(
+        default="latest", description="latest: from the newest blessed model, if there is one. random: from scratch."
+    )
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    examples: ExampleSettings = ExampleSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    push: PushSettings
+    beam: BeamSettings = BeamSettings()
+
+    @pydantic.model_validator(mode="after")
+    def _lengths_fit(self) -> PipelineSettings:
+        if self.examples.max_seq_length > self.model.max_position_embeddings:
+            raise ValueError(
+                f"examples.max_seq_length {self.examples.max_seq_length} is more than "
+                f"max_position_embeddings {self.model.max_position_embeddings} of the model"
+            )
+        return self
+
+    def with_span(self, span: int | Literal["latest"]) -> PipelineSettings:
+        return self.model_copy(update={"corpus": self.corpus.model_copy(update={"span": span})})
+
+
+def load_settings(path: str | Path, overrides: dict[str, Any] | None = None) -> PipelineSettings:
+    """Reads and validates a pipeline's YAML file.
+
+    Args:
+      path: the file.
+      overrides: values by dotted key (`training.max_steps`) that go before the file's.
+
+    Raises:
+      InputError: names the file, the key and what was expected.
+    """
+    values = _read_yaml(path)
+    for key, value in (overrides or {}).items():
+        _set(values, key, value)
+    try:
+        return PipelineSettings.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{path}: {describe(error)}") from error
+
+
+def _read_yaml(path: str | Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Give the path of a pipeline's YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: should hold keys and values, such as `name: my-pipeline`.")
+    return values
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(f"--set {key}: {section} is no section.")
+    values[last] = value
