@@ -9,6 +9,7 @@ import numpy as np
 from tfx import v1 as tfx  # noqa: F401  (before tensorflow_model_analysis, which is incomplete otherwise)
 
 import tensorflow_model_analysis as tfma  # isort: skip
+from tensorflow_model_analysis.proto import config_pb2  # isort: skip
 
 from albert_model.training.metrics import summarize
 from components.trainer_module import EVALUATE_SIGNATURE
@@ -33,6 +34,9 @@ def eval_config(min_mlm_accuracy: float, min_mlm_accuracy_gain: float) -> tfma.E
             direction=tfma.MetricDirection.HIGHER_IS_BETTER, absolute={"value": min_mlm_accuracy_gain}
         ),
     )
+    overall = config_pb2.PerSliceMetricThresholds(
+        thresholds=[config_pb2.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=threshold)]
+    )
     metrics = [
         tfma.MetricConfig(class_name="ExampleCount"),
         tfma.MetricConfig(class_name=PretrainingMetrics.__name__, module=__name__),
@@ -43,7 +47,7 @@ def eval_config(min_mlm_accuracy: float, min_mlm_accuracy_gain: float) -> tfma.E
             tfma.ModelSpec(name=BASELINE, is_baseline=True, **model),
         ],
         slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=[DOMAIN_FEATURE])],
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics, thresholds={"mlm_accuracy": threshold})],
+        metrics_specs=[tfma.MetricsSpec(metrics=metrics, per_slice_thresholds={"mlm_accuracy": overall})],
     )
 
 
@@ -57,7 +61,7 @@ class PretrainingMetrics(tfma.metrics.Metric):
 def _computations(name: str, model_names: list[str] | None = None) -> list[tfma.metrics.MetricComputation]:
     return [
         tfma.metrics.MetricComputation(
-            keys=[tfma.metrics.MetricKey(name=figure, model_name=model) for figure in _FIGURES],
+            keys=[_key(figure, model) for figure in _FIGURES],
             preprocessors=None,
             combiner=_SumExamples(model),
         )
@@ -83,4 +87,9 @@ class _SumExamples(beam.CombineFn):
 
     def extract_output(self, accumulator: np.ndarray) -> dict[tfma.metrics.MetricKey, float]:
         figures = summarize(dict(zip((*_SUMS, "examples"), accumulator.tolist(), strict=True)))
-        return {tfma.metrics.MetricKey(name=name, model_name=self._model): figures[name] for name in _FIGURES}
+        return {_key(name, self._model): figures[name] for name in _FIGURES}
+
+
+def _key(figure: str, model: str) -> tfma.metrics.MetricKey:
+    # Thresholds that a spec states by name look for keys that say nothing of example weights.
+    return tfma.metrics.MetricKey(name=figure, model_name=model, example_weighted=None)

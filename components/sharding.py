@@ -16,6 +16,12 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import tensorflow as tf
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from albert_model.text.documents import SPLITS
 
 COUNTS = "counts"  # the tag of the output of counts, each a dict of numbers to be summed
 _SHARD_BYTES = 64 * 1024 * 1024
@@ -38,6 +44,12 @@ class Record(NamedTuple):
 def shards_for(num_bytes: int) -> int:
     """Shards for an estimated size; one is held in memory while it is written."""
     return max(1, -(-num_bytes // _SHARD_BYTES))
+
+
+def mark_examples(examples: types.Artifact) -> None:
+    """Says what an Examples artifact written by `WriteShards` holds."""
+    examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
 
 
 def split_files(uri: str, split: str) -> list[str]:

@@ -23,7 +23,7 @@ from albert_model.errors import InputError
 from albert_model.text.documents import SPLITS, Document, read_documents, split_of
 from albert_model.text.examples import encode_documents
 from components import manifests
-from components.sharding import COUNTS, Record, WriteCounts, WriteShards, read_counts, shards_for
+from components.sharding import COUNTS, Record, WriteCounts, WriteShards, mark_examples, read_counts, shards_for
 
 _log = logging.getLogger("albert.documents")
 _BATCH = 64  # documents encoded at once
@@ -45,7 +45,7 @@ class Executor(BaseBeamExecutor):
         eval_fraction, max_sentences = _output_settings(exec_properties)
         counts = self._write_documents(examples.uri, files, domain_base(pattern), eval_fraction, max_sentences)
         _check(counts, len(files), pattern)
-        examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+        mark_examples(examples)
         manifests.write(
             examples,
             {
