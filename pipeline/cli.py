@@ -1,0 +1,98 @@
+"""The command line. Imports nothing heavy until a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from typing import Any
+
+import click
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(metadata.version("albert-pipeline"), prog_name="albert")
+def main() -> None:
+    """Pre-trains an ALBERT encoder on your text, keeps it fresh, and pushes it when it got better.
+
+    \b
+    Examples:
+      albert pipeline run --config configs/pipelines/demo.yaml
+      albert pipeline settings
+    """
+
+
+@main.group()
+def pipeline() -> None:
+    """Runs pipelines and tells of their settings."""
+
+
+def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    import yaml
+
+    overrides = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{value!r} should be KEY=VALUE, such as training.max_steps=100")
+        overrides[key] = yaml.safe_load(text)
+    return overrides
+
+
+@pipeline.command()
+@click.option("--config", required=True, metavar="FILE", help="The pipeline's YAML file.")
+@click.option("--span", "spans", type=int, multiple=True, metavar="N", help="Span to train on; several: one run each.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_overrides,
+    help="Goes before the file's value; the key is dotted.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def run(config: str, spans: tuple[int, ...], overrides: dict[str, Any], debug: bool) -> None:
+    """Runs a pipeline on this machine.
+
+    What was done before with the same inputs and settings is taken from the cache; a training that was
+    interrupted goes on from its last checkpoint.
+
+    \b
+    Examples:
+      albert pipeline run --config configs/pipelines/demo.yaml
+      albert pipeline run --config my.yaml --span 1 --span 2
+      albert pipeline run --config my.yaml --set training.max_steps=100
+    """
+    from albert_model.errors import InputError
+    from pipeline import local_runner
+    from pipeline.settings import load_settings
+
+    try:
+        settings = load_settings(config, overrides)
+        local_runner.run([settings.with_span(span) for span in spans] or [settings])
+    except InputError as error:
+        if debug:
+            raise
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        click.echo("Interrupted. The same command goes on from the last checkpoint.", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        raise click.ClickException(
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}\n"
+            "This should not happen. The log (run.log in the pipeline's root) has the details; --debug shows them here."
+        ) from None
+
+
+@pipeline.command("settings")
+def show_settings() -> None:
+    """Lists every key of a pipeline's YAML file: type, default, meaning (Markdown)."""
+    from pipeline.settings import PipelineSettings
+    from pipeline.settings_reference import reference
+
+    click.echo(reference(PipelineSettings))
+
+
+if __name__ == "__main__":
+    main()

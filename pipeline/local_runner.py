@@ -1,0 +1,111 @@
+"""Runs the pipeline on this machine: LocalDagRunner, SQLite metadata."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+
+from albert_model.errors import InputError
+from pipeline.checks import check
+from pipeline.console import Narrator, quiet
+from pipeline.settings import PipelineSettings
+
+if TYPE_CHECKING:
+    from pipeline.report import RunSummary
+
+# How an InputError raised in a Beam worker stands in the text of the error that the runner raises.
+_IN_TRACEBACK = re.compile(r"albert_model\.errors\.InputError: (.+?)(?: \[while running|\n|$)")
+
+
+def run(settings: list[PipelineSettings]) -> None:
+    """Runs the pipeline once with each settings, one after the other, and prints a table of what came of it.
+
+    Args:
+      settings: they share a root; usually they differ in the span.
+
+    Raises:
+      InputError: something that the user can mend is wrong; the message says what.
+    """
+    for each in settings:
+        check(each)
+    root = settings[0].root
+    with _only_one_run(root), quiet(Path(root, "run.log")) as narrator:
+        _say_what_comes(narrator, root)
+        summaries = []
+        for each in settings:
+            narrator.console.print(f"\n{each.name}, span {each.corpus.span}", style="bold", markup=False)
+            try:
+                summaries.append(_run_once(each))
+            except Exception as error:
+                raise user_error(error) or error
+            if summaries[-1].all_cached:
+                narrator.console.print("  nothing new: everything was cached, nothing pushed")
+            else:
+                narrator.console.print(f"  {summaries[-1].verdict}", markup=False)
+        _say_what_was_logged(narrator, root)
+        narrator.console.print()
+        _print_table(narrator, summaries)
+
+
+def _run_once(settings: PipelineSettings) -> RunSummary:
+    # Imported here: TFX takes seconds to import, and prints.
+    from absl import logging as absl_logging
+    from tfx import v1 as tfx
+
+    from pipeline.lineage import Lineage
+    from pipeline.pipeline import create_pipeline, metadata_path
+    from pipeline.report import summarize_run
+
+    absl_logging.set_verbosity(absl_logging.INFO)
+    tfx.orchestration.LocalDagRunner().run(create_pipeline(settings))
+    lineage = Lineage(metadata_path(settings))
+    return summarize_run(lineage, lineage.run_ids[-1])
+
+
+def _print_table(narrator: Narrator, summaries: list[RunSummary]) -> None:
+    from pipeline.report import table
+
+    narrator.console.print(table(summaries))
+
+
+@contextlib.contextmanager
+def _only_one_run(root: str) -> Iterator[None]:
+    try:
+        with filelock.FileLock(os.path.join(root, ".lock"), blocking=False):
+            yield
+    except filelock.Timeout as error:
+        raise InputError(f"root: another run is at work in {os.path.abspath(root)}. Wait for it, or choose another root.") from error
+
+
+def _say_what_comes(narrator: Narrator, root: str) -> None:
+    log = os.path.join(root, "run.log")
+    narrator.console.print(f"Starting TensorFlow and TFX (some seconds). Their own messages go to {log}", markup=False)
+
+
+def _say_what_was_logged(narrator: Narrator, root: str) -> None:
+    if narrator.errors:
+        narrator.console.print(f"\n{len(narrator.errors)} errors were logged, see {os.path.join(root, 'run.log')}:")
+        for line in dict.fromkeys(narrator.errors):
+            narrator.console.print(f"  {line}", style="red", markup=False)
+
+
+def user_error(error: BaseException) -> InputError | None:
+    """The InputError behind an error of the runner, if there is one: as its cause, or as text from a Beam worker."""
+    for cause in _causes(error):
+        if isinstance(cause, InputError):
+            return cause if " [while running" not in str(cause) else InputError(str(cause).split(" [while running")[0])
+        if match := _IN_TRACEBACK.search(str(cause)):
+            return InputError(match[1])
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
