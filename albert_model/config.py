@@ -65,7 +65,9 @@ class AlbertConfig(pydantic.BaseModel):
         try:
             return cls.model_validate_json(Path(path).read_bytes())
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}). Give the path of an albert_config.json.") from error
+            raise InputError(
+                f"{path}: cannot be read ({error.strerror}). Give the path of an albert_config.json."
+            ) from error
         except pydantic.ValidationError as error:
             raise InputError(f"{path}: {describe(error)}") from error
 

@@ -28,7 +28,9 @@ def _check_corpus(settings: PipelineSettings) -> None:
     if not os.path.isdir(folder):
         raise InputError(f"corpus.path: there is no folder {folder}. Give the folder that holds the spans.")
     if corpus.span != "latest" and "{SPAN}" not in corpus.pattern:
-        raise InputError(f"corpus.span: {corpus.span} is asked for, but corpus.pattern has no {{SPAN}}. Set it to latest.")
+        raise InputError(
+            f"corpus.span: {corpus.span} is asked for, but corpus.pattern has no {{SPAN}}. Set it to latest."
+        )
     span = "*" if corpus.span == "latest" else str(corpus.span)
     pattern = re.sub(r"\{(YYYY|MM|DD|VERSION)[^}]*\}", "*", re.sub(r"\{SPAN[^}]*\}", span, corpus.pattern))
     if not any(map(os.path.isfile, glob.iglob(os.path.join(folder, pattern)))):

@@ -43,7 +43,9 @@ def run(settings: list[PipelineSettings]) -> None:
             try:
                 summaries.append(_run_once(each))
             except Exception as error:
-                raise user_error(error) or error
+                if known := user_error(error):
+                    raise known from error
+                raise
             if summaries[-1].all_cached:
                 narrator.console.print("  nothing new: everything was cached, nothing pushed")
             else:
@@ -80,7 +82,9 @@ def _only_one_run(root: str) -> Iterator[None]:
         with filelock.FileLock(os.path.join(root, ".lock"), blocking=False):
             yield
     except filelock.Timeout as error:
-        raise InputError(f"root: another run is at work in {os.path.abspath(root)}. Wait for it, or choose another root.") from error
+        raise InputError(
+            f"root: another run is at work in {os.path.abspath(root)}. Wait for it, or choose another root."
+        ) from error
 
 
 def _say_what_comes(narrator: Narrator, root: str) -> None:

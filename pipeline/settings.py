@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -112,16 +113,33 @@ def load_settings(path: str | Path, overrides: dict[str, Any] | None = None) -> 
     for key, value in (overrides or {}).items():
         _set(values, key, value)
     try:
-        return PipelineSettings.model_validate(values)
+        return _with_absolute_paths(PipelineSettings.model_validate(values))
     except pydantic.ValidationError as error:
         raise InputError(f"{path}: {describe(error)}") from error
+
+
+def _with_absolute_paths(settings: PipelineSettings) -> PipelineSettings:
+    """Metadata and caches outlive the folder that a command is run in."""
+    return settings.model_copy(
+        update={
+            "root": _absolute(settings.root),
+            "corpus": settings.corpus.model_copy(update={"path": _absolute(settings.corpus.path)}),
+            "push": settings.push.model_copy(update={"destination": _absolute(settings.push.destination)}),
+        }
+    )
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else os.path.abspath(path)
 
 
 def _read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}). Give the path of a pipeline's YAML file.") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}). Give the path of a pipeline's YAML file."
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import typing
 
 import pydantic
@@ -14,26 +15,37 @@ def reference(model: type[pydantic.BaseModel], section: str = "") -> str:
     sections = []
     for name, field in model.model_fields.items():
         key = f"{section}{name}"
-        if _is_section(field) and not field.description:
-            sections.append(f"\n### {key}\n\n{_summary(field.annotation)}\n\n{reference(field.annotation, f'{key}.')}")
+        if (inner := _section(field)) and not field.description:
+            sections.append(f"\n### {key}\n\n{_summary(inner)}\n\n{reference(inner, f'{key}.')}")
         else:
             rows.append(f"| `{key}` | {_type(field)} | {_default(field)} | {field.description or ''} |")
     return "\n".join([*rows, *sections]) + ("" if section else "\n")
 
 
-def _is_section(field: pydantic.fields.FieldInfo) -> bool:
-    return isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel)
+def _section(field: pydantic.fields.FieldInfo) -> type[pydantic.BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel) else None
 
 
-def _summary(model: typing.Any) -> str:
+def _summary(model: type[pydantic.BaseModel]) -> str:
     return (model.__doc__ or "").splitlines()[0]
 
 
 def _type(field: pydantic.fields.FieldInfo) -> str:
-    if _is_section(field):
-        return "path"
-    text = field.annotation.__name__ if isinstance(field.annotation, type) else str(field.annotation)
-    return text.replace("typing.", "").replace("Literal", "").replace("|", "or").replace("NoneType", "None")
+    if _section(field):
+        return "path or section"
+    return " or ".join(_names(field.annotation))
+
+
+def _names(annotation: typing.Any) -> list[str]:
+    """The types or values that an annotation allows."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return [f"`{value}`" for value in typing.get_args(annotation)]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [name for part in typing.get_args(annotation) for name in _names(part)]
+    if typing.get_origin(annotation) is tuple:
+        return ["list of " + typing.get_args(annotation)[0].__name__]
+    return ["none" if annotation is type(None) else annotation.__name__]
 
 
 def _default(field: pydantic.fields.FieldInfo) -> str:

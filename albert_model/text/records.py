@@ -10,10 +10,15 @@ from tfx_bsl.coders import example_coder
 
 
 def encode(columns: Mapping[str, pa.Array]) -> list[bytes]:
-    """One serialised tf.train.Example for each row; features in the order of the columns' names."""
-    names = sorted(columns)
-    batch = pa.RecordBatch.from_arrays([columns[name] for name in names], names)
-    return example_coder.RecordBatchToExamplesEncoder().encode(batch)
+    """One serialised tf.train.Example for each row; equal rows have equal bytes.
+
+    The encoder writes the features of an Example in an order that changes from call to call. So it is given one
+    feature at a time, and the pieces are joined in the order of the names: concatenated messages are by
+    definition one message with the fields of all (protobuf's encoding guide, "Last One Wins").
+    """
+    encoder = example_coder.RecordBatchToExamplesEncoder()
+    features = [encoder.encode(pa.RecordBatch.from_arrays([columns[name]], [name])) for name in sorted(columns)]
+    return [b"".join(parts) for parts in zip(*features, strict=True)]
 
 
 def decode(records: Sequence[bytes]) -> pa.RecordBatch:

@@ -82,7 +82,9 @@ class Tokenizer:
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:
-            raise InputError(f"{source}: not a SentencePiece model. Give the spm.model of an ALBERT vocabulary.") from error
+            raise InputError(
+                f"{source}: not a SentencePiece model. Give the spm.model of an ALBERT vocabulary."
+            ) from error
         for piece, expected in _SPECIAL_IDS.items():
             found = self._processor.piece_to_id(piece)
             if self._processor.id_to_piece(found) != piece or found != expected:

@@ -148,7 +148,9 @@ class _Training:
         return sums
 
     def _total(self, sums: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-        return {name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for name, value in sums.items()}
+        return {
+            name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for name, value in sums.items()
+        }
 
     def _learning_rate(self) -> tf.Tensor:
         return warmup_then_decay(self.step, self.settings.learning_rate, self.warmup_steps, self.total_steps)

@@ -44,5 +44,5 @@ class MetricsWriter:
             for name, value in figures.items():
                 tf.summary.scalar(name, value, step=step)
         self._events[split].flush()
-        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"split": split, "step": step, **figures}) + "\n")

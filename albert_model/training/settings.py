@@ -6,7 +6,6 @@ from typing import Literal
 
 import pydantic
 
-
 _PUBLISHED_WARMUP = 3125
 
 

@@ -44,9 +44,7 @@ class DocumentGen(FileBasedExampleGen):
         custom_config.custom_config.Pack(settings)
         super().__init__(
             input_base=input_base,
-            input_config=example_gen_pb2.Input(
-                splits=[example_gen_pb2.Input.Split(name="documents", pattern=pattern)]
-            ),
+            input_config=example_gen_pb2.Input(splits=[example_gen_pb2.Input.Split(name="documents", pattern=pattern)]),
             output_config=example_gen_pb2.Output(
                 split_config=example_gen_pb2.SplitConfig(splits=splits, partition_feature_name="document_id")
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import itertools
 import logging
@@ -115,10 +116,14 @@ def read_lines(path: str) -> Iterator[bytes]:
       InputError: the file is not there, or is a broken gzip file.
     """
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            yield from gzip.open(file) if path.endswith(".gz") else file
+        with tf.io.gfile.GFile(path, "rb") as file, _decompressed(path, file) as lines:
+            yield from lines
     except (EOFError, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: damaged gzip file ({error}). Copy or compress it again.") from error
+
+
+def _decompressed(path: str, file: tf.io.gfile.GFile):
+    return gzip.open(file) if path.endswith(".gz") else contextlib.nullcontext(file)
 
 
 def domain_base(pattern: str) -> str:
@@ -158,7 +163,9 @@ def _output_settings(exec_properties: dict[str, Any]) -> tuple[float, int]:
 def _check(counts: Counter[str], files: int, pattern: str) -> None:
     """Raises InputError where there is nothing to go on with; warns where the text looks wrong."""
     if not counts["sentences"]:
-        raise InputError(f"{pattern}: the files hold no text. Write one sentence per line, a blank line between documents.")
+        raise InputError(
+            f"{pattern}: the files hold no text. Write one sentence per line, a blank line between documents."
+        )
     if counts["whole_documents"] == files and (files == 1 or counts["cut_documents"]):
         _log.warning(
             "%s: no blank line, so each of the %d files is one document%s. Put a blank line between documents.",

@@ -100,10 +100,10 @@ def _write_manifest(folder: Path, source: str, model_uri: str) -> None:
     }
     (folder / manifests.FILE_NAME).write_text(json.dumps(manifest, indent=2) + "\n")
     for path in (*files, folder / manifests.FILE_NAME):
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             os.fsync(file.fileno())
 
 
 def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
@@ -13,12 +15,12 @@ from components.pretraining_example_gen import executor
 class PretrainingExampleGenSpec(component_spec.ComponentSpec):
     """Parameters and channels of PretrainingExampleGen."""
 
-    PARAMETERS = {"settings": component_spec.ExecutionParameter(type=str)}
-    INPUTS = {
+    PARAMETERS: ClassVar = {"settings": component_spec.ExecutionParameter(type=str)}
+    INPUTS: ClassVar = {
         "documents": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "tokenizer": component_spec.ChannelParameter(type=Tokenizer),
     }
-    OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
+    OUTPUTS: ClassVar = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
 
 
 class PretrainingExampleGen(base_beam_component.BaseBeamComponent):
@@ -39,7 +41,5 @@ class PretrainingExampleGen(base_beam_component.BaseBeamComponent):
     def __init__(self, documents: types.BaseChannel, tokenizer: types.BaseChannel, settings: str):
         examples = types.Channel(type=standard_artifacts.Examples)
         super().__init__(
-            PretrainingExampleGenSpec(
-                documents=documents, tokenizer=tokenizer, settings=settings, examples=examples
-            )
+            PretrainingExampleGenSpec(documents=documents, tokenizer=tokenizer, settings=settings, examples=examples)
         )

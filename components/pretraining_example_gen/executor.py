@@ -20,7 +20,16 @@ from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer, read_vocabulary, write_vocabulary
 from albert_model.weights.package import VOCABULARY
 from components import manifests
-from components.sharding import COUNTS, Record, WriteCounts, WriteShards, mark_examples, read_counts, shards_for, split_files
+from components.sharding import (
+    COUNTS,
+    Record,
+    WriteCounts,
+    WriteShards,
+    mark_examples,
+    read_counts,
+    shards_for,
+    split_files,
+)
 
 _BATCH = 32  # documents made into examples at once
 _BYTES_PER_TEXT_BYTE = 2  # of records, one copy

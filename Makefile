@@ -1,0 +1,59 @@
+# make demo   runs the demo pipeline (the first time: installs into .venv, some minutes)
+# make test   runs all tests
+# Both need Python 3.11 and nothing else.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+
+.PHONY: help setup demo test lint format lock clean
+
+help:
+	@grep '^# make' Makefile | sed 's/^# //'
+
+setup: $(DEV)
+
+$(RUNTIME): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV): the packages of requirements.lock, about 3.5 GB. This takes some minutes, once."
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11, or say where it is: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is not Python 3.11."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is incomplete (Debian, Ubuntu: install python3.11-venv)."; rm -rf $(VENV); exit 1; }
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+	@echo "Set up."
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@echo "Setting up $(VENV): the packages of requirements-dev.lock, for tests and lint."
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(RUNTIME)
+	@$(BIN)/albert pipeline run --config configs/pipelines/demo.yaml --span 1 --span 2 --span 2
+
+test: $(DEV)
+	@$(BIN)/python -m pytest
+
+lint: $(DEV)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(DEV)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# Needs uv (https://docs.astral.sh/uv). Constraints and overrides stand in pyproject.toml.
+COMPILE := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	--python-version 3.11 --python-platform x86_64-unknown-linux-gnu
+lock:
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+
+# What the demo made, and caches. The virtual environment stays: rm -r .venv to be rid of it.
+clean:
+	rm -rf runs build .pytest_cache .mypy_cache .ruff_cache .hypothesis albert_pipeline.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,54 @@
+"""Fixtures that several folders of tests use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from albert_model.config import AlbertConfig
+from albert_model.text.documents import Document, read_documents
+from albert_model.text.tokenizer import Tokenizer, TokenizerSettings, train
+
+ROOT = Path(__file__).parent.parent
+MANUAL = ROOT / "tests" / "data" / "postgresql-manual"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Released vocabularies and weights, too large to be kept here."""
+    folder = Path(os.environ.get("ALBERT_TEST_DATA", ROOT / ".." / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder}; ALBERT_TEST_DATA says where it is")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def documents() -> list[Document]:
+    """The documents of the manual's first span."""
+    path = MANUAL / "span-1" / "postgresql" / "manual.txt"
+    with path.open("rb") as lines:
+        return list(read_documents(lines, str(path), "postgresql", max_sentences=256))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(documents) -> Tokenizer:
+    """A vocabulary of 1,000 pieces, trained on them."""
+    return train((s for d in documents[:60] for s in d.sentences), 1000, TokenizerSettings())
+
+
+@pytest.fixture(scope="session")
+def small_config() -> AlbertConfig:
+    """A network for the vocabulary of `tokenizer`, with dropout."""
+    return AlbertConfig(
+        vocab_size=1000,
+        embedding_size=16,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+    )
