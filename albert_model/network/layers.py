@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 
 import keras
@@ -10,8 +11,17 @@ from keras import ops
 
 from albert_model.config import AlbertConfig
 
+
+def gelu_tanh(x):
+    """The tanh form of gelu (arXiv:1606.08415), which Google's configs call "gelu".
+
+    Not `ops.gelu(x, approximate=True)`: TensorFlow rounds its constant to float32 even where x is float64.
+    """
+    return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * ops.power(x, 3))))
+
+
 _ACTIVATIONS: dict[str, Callable] = {
-    "gelu": lambda x: ops.gelu(x, approximate=True),
+    "gelu": gelu_tanh,
     "gelu_erf": lambda x: ops.gelu(x, approximate=False),
     "relu": ops.relu,
 }
