@@ -6,6 +6,7 @@ the order of `names.parameters` in layer `albert_model`; in the full file a laye
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
@@ -37,14 +38,19 @@ def write(path: str | Path, weights: Weights, config: AlbertConfig, full: bool) 
     if full:
         layers["cls"] = _HEADS
     with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [name.encode() for name in layers]
-        file.attrs["backend"] = b"tensorflow"
-        file.attrs["keras_version"] = b"2.4.0"
+        file.attrs["layer_names"] = _names(layers)
+        file.attrs["backend"] = np.bytes_("tensorflow")
+        file.attrs["keras_version"] = np.bytes_("2.4.0")
         for layer, names in layers.items():
             group = file.create_group(layer)
-            group.attrs["weight_names"] = np.array([f"{name}:0".encode() for name in names], "S")
+            group.attrs["weight_names"] = _names(f"{name}:0" for name in names)
             for name in names:
                 group.create_dataset(f"{name}:0", data=weights[name])
+
+
+def _names(names: Iterable[str]) -> np.ndarray:
+    """Bytes of a fixed length: what Keras 2 writes, and all that its older readers decode."""
+    return np.array([name.encode() for name in names], "S")
 
 
 def read_full(path: str | Path, config: AlbertConfig) -> Weights:

@@ -1,0 +1,80 @@
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from albert_model.network.pretrainer import AlbertPretrainer
+from albert_model.weights import keras_h5, package
+from albert_model.weights import network as network_weights
+from albert_model.weights.package import Package
+from components.encoder_pusher import executor
+from components.encoder_pusher.executor import publish, versions
+
+
+@pytest.fixture(scope="module")
+def source(small_config, tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    weights = network_weights.read(AlbertPretrainer(small_config))
+    package.write(folder, Package(small_config, tokenizer, weights))
+    (folder / "training.json").write_text('{"steps": 3}')
+    return str(folder)
+
+
+def test_a_version_is_complete_and_its_manifest_true(source, tmp_path):
+    version = publish(tmp_path / "new" / "encoders", source, "models/7")
+    assert version.name == "1"
+    manifest = json.loads((version / "manifest.json").read_text())
+    assert manifest["lineage"] == {"model": "models/7", "steps": 3}
+    files = {str(p.relative_to(version)) for p in version.rglob("*") if p.is_file()}
+    assert files == manifest["files"].keys() | {"manifest.json"}
+    assert {"config.json", "vocab/spm.model", "tf2_model.h5", "tf2_model_full.h5", "saved_model/saved_model.pb"} < files
+    for name, digest in manifest["files"].items():
+        assert hashlib.sha256((version / name).read_bytes()).hexdigest() == digest
+    assert package.read(version).tokenizer.fingerprint == package.read(source).tokenizer.fingerprint
+
+
+def test_versions_count_up_and_what_is_pushed_stays(source, tmp_path):
+    first = publish(tmp_path, source, "")
+    before = (first / "manifest.json").read_bytes()
+    assert publish(tmp_path, source, "").name == "2"
+    (tmp_path / "notes").mkdir()
+    assert versions(tmp_path) == [1, 2]
+    assert (first / "manifest.json").read_bytes() == before
+
+
+def test_two_writers_at_once_get_a_version_each(source, tmp_path):
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        names = [path.name for path in pool.starmap(publish, [(tmp_path, source, "a"), (tmp_path, source, "b")])]
+    assert sorted(names) == ["1", "2"]
+    manifests = [json.loads((tmp_path / n / "manifest.json").read_text()) for n in names]
+    assert [m["lineage"]["model"] for m in manifests] == ["a", "b"]
+
+
+def test_a_failure_leaves_nothing_behind(source, tmp_path, monkeypatch):
+    publish(tmp_path, source, "")
+
+    def full_disk(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keras_h5, "write", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        publish(tmp_path, source, "")
+    assert [child.name for child in tmp_path.iterdir()] == ["1"]
+
+
+def _killed_before_the_rename(destination, source):
+    executor._write_manifest = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    publish(destination, source, "")
+
+
+def test_a_writer_that_is_killed_publishes_nothing(source, tmp_path):
+    publish(tmp_path, source, "")
+    process = multiprocessing.get_context("spawn").Process(target=_killed_before_the_rename, args=(tmp_path, source))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert versions(tmp_path) == [1]
+    assert publish(tmp_path, source, "").name == "2"

@@ -1,0 +1,59 @@
+import pytest
+from tfx.types import standard_artifacts
+
+from albert_model.errors import InputError
+from albert_model.network.pretrainer import AlbertPretrainer
+from albert_model.weights import network as network_weights
+from albert_model.weights import package
+from albert_model.weights.package import Package
+from components import manifests
+from components.initial_model import executor
+from components.model_layout import package_folder
+
+
+def model_at(folder):
+    model = standard_artifacts.Model()
+    model.uri = str(folder)
+    return model
+
+
+@pytest.fixture(scope="module")
+def blessed(small_config, tokenizer, tmp_path_factory):
+    model = model_at(tmp_path_factory.mktemp("blessed"))
+    weights = network_weights.read(AlbertPretrainer(small_config))
+    package.write(package_folder(model.uri), Package(small_config, tokenizer, weights))
+    return model
+
+
+def test_without_a_blessed_model_training_starts_from_random_weights(small_config, tmp_path, caplog):
+    with caplog.at_level("INFO", "albert"):
+        executor.choose(model_at(tmp_path), None, small_config.model_dump_json())
+    assert manifests.read(str(tmp_path))["source"] == "random"
+    assert "starting from random weights" in caplog.text
+
+
+def test_the_blessed_model_is_passed_on_whole(blessed, small_config, tmp_path, tokenizer, caplog):
+    output = model_at(tmp_path)
+    with caplog.at_level("INFO", "albert"):
+        executor.choose(output, blessed, small_config.model_dump_json())
+    given, taken = (package.read(package_folder(m.uri)) for m in (blessed, output))
+    assert all((given.weights[name] == taken.weights[name]).all() for name in given.weights)
+    assert manifests.read(output.uri) == {
+        "format_version": 1,
+        "source": "blessed model",
+        "model_uri": blessed.uri,
+        "tokenizer_fingerprint": tokenizer.fingerprint,
+    }
+    assert f"starting from the blessed model {blessed.uri}" in caplog.text
+
+
+def test_other_sizes_than_the_blessed_models_are_refused(blessed, small_config, tmp_path):
+    wanted = small_config.model_copy(update={"num_hidden_layers": 6})
+    with pytest.raises(InputError, match=r"num_hidden_layers 3 there, 6 here.*start: random"):
+        executor.choose(model_at(tmp_path), blessed, wanted.model_dump_json())
+
+
+def test_two_tokenizers_are_told_apart():
+    manifests.check_same_tokenizer("a", "a", "examples")
+    with pytest.raises(InputError, match="examples was made with another tokenizer"):
+        manifests.check_same_tokenizer("a", "b", "examples")

@@ -1,0 +1,72 @@
+import hashlib
+
+import apache_beam as beam
+import pytest
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.sharding import Record, WriteCounts, WriteShards, read_counts, shards_for, split_files
+
+SHARDS = {"train": 3, "eval": 1}
+IN_MEMORY = ["--runner=FnApiRunner"]
+TWO_PROCESSES = [*IN_MEMORY, "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+
+
+def record(i: int) -> Record:
+    key = hashlib.blake2b(str(i).encode(), digest_size=16).digest()
+    return Record("eval" if i % 10 == 0 else "train", key, b"value %d" % i)
+
+
+def write(folder, batches, options=IN_MEMORY):
+    """Contents of the shards by name, and the counts."""
+    transform = WriteShards(str(folder), SHARDS)
+    with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
+        counts = pipeline | beam.Create(batches) | beam.Reshuffle() | transform
+        _ = (counts,) | WriteCounts(str(folder / "counts.json"))
+    transform.remove_temporary_files()
+    files = {f"{s}/{p.rsplit('/', 1)[1]}": p for s in SHARDS for p in split_files(str(folder), s)}
+    return {name: tf.io.gfile.GFile(path, "rb").read() for name, path in files.items()}, read_counts(
+        str(folder / "counts.json")
+    )
+
+
+RECORDS = [record(i) for i in range(200)]
+
+
+def batches(size, records=RECORDS):
+    return [records[i : i + size] for i in range(0, len(records), size)]
+
+
+@pytest.mark.parametrize(
+    ("other", "options"),
+    [(batches(200), IN_MEMORY), (batches(1, RECORDS[::-1]), IN_MEMORY), (batches(7), TWO_PROCESSES)],
+    ids=["one batch", "backwards one by one", "two processes"],
+)
+def test_the_bytes_do_not_depend_on_batches_order_or_workers(tmp_path, other, options):
+    first, counts = write(tmp_path / "first", batches(10))
+    second, other_counts = write(tmp_path / "second", other, options)
+    assert first == second
+    assert counts == other_counts == {"train": 180, "eval": 20, "duplicates": 0}
+    assert list(first) == [
+        *(f"train/data_tfrecord-0000{i}-of-00003" for i in range(3)),
+        "eval/data_tfrecord-00000-of-00001",
+    ]
+    assert (tmp_path / "second" / ".temporary").exists() is False
+
+
+def test_of_equal_keys_one_is_kept_and_the_others_are_counted(tmp_path):
+    once, _ = write(tmp_path / "once", batches(10))
+    twice, counts = write(tmp_path / "twice", batches(10, RECORDS + RECORDS[:30]))
+    assert once == twice
+    assert counts == {"train": 180, "eval": 20, "duplicates": 30}
+
+
+def test_all_shards_are_written_even_empty_ones(tmp_path):
+    files, counts = write(tmp_path, [[record(1)]])
+    assert len(files) == 4
+    assert counts["train"] == 1
+
+
+def test_number_of_shards():
+    megabyte = 1024 * 1024
+    assert [shards_for(n) for n in (0, 1, 64 * megabyte, 64 * megabyte + 1, 1000 * megabyte)] == [1, 1, 1, 2, 16]
