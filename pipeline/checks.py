@@ -36,7 +36,8 @@ def _check_corpus(settings: PipelineSettings) -> None:
     if not any(map(os.path.isfile, glob.iglob(os.path.join(folder, pattern)))):
         raise InputError(
             f"corpus.pattern: no file matches {os.path.join(folder, pattern)}. "
-            "Put text files there, one sentence per line, or set corpus.pattern to where they are."
+            "Put text files there, one sentence per line, or set corpus.pattern to where they are "
+            "(span-{SPAN}/*.txt* if there is no folder for each domain)."
         )
 
 

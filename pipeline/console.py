@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import sys
@@ -40,6 +41,7 @@ def quiet(log_file: Path) -> Iterator[Narrator]:
         finally:
             for handler in (narrator, to_file):
                 root.removeHandler(handler)
+                handler.close()
 
 
 @contextlib.contextmanager
@@ -75,29 +77,55 @@ class Narrator(logging.Handler):
         super().__init__(logging.INFO)
         self.console = console
         self.errors: list[str] = []
-        self._started = 0.0
-        self._cached = False
+        self._component = _Component("")
+        self._spinner = console.status("")
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name.startswith("albert."):
-            style = "yellow" if record.levelno >= logging.WARNING else "dim"
-            text = record.getMessage() if record.levelno < logging.WARNING else f"warning: {record.getMessage()}"
-            self.console.print(f"    {text}", style=style, markup=False)
+            self._pass_on(record)
         elif record.msg == "Component %s is running.":
-            self._started, self._cached = time.monotonic(), False
-            if component := _component(record):
-                self.console.print(f"  {component} …", markup=False)
+            self._component = _Component(_only_argument(record))
+            self._spinner.update(self._component.name)
+            self._spinner.start()
         elif str(record.msg).startswith("A cached execution"):
-            self._cached = True
+            self._component.cached = True
         elif record.msg == "Component %s is finished.":
-            took = "cached" if self._cached else f"{time.monotonic() - self._started:.1f} s"
-            if component := _component(record):
-                self.console.print(f"  {component} ✓ {took}", style="green", markup=False)
+            self._spinner.stop()
+            if not self._component.is_resolver:
+                self.console.print(f"  {self._component.name} ✓ {self._component.took()}", style="green", markup=False)
         elif record.levelno >= logging.ERROR:
             self.errors.append(f"{record.name}: {record.getMessage().splitlines()[0]}")
 
+    def close(self) -> None:
+        self._spinner.stop()
+        super().close()
 
-def _component(record: logging.LogRecord) -> str | None:
-    """The component that a line of TFX speaks of; None for resolvers, which only look things up."""
-    name = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
-    return name if name and not name.endswith("Resolver") else None
+    def _pass_on(self, record: logging.LogRecord) -> None:
+        if not self._component.is_announced:
+            self._component.is_announced = True
+            self.console.print(f"  {self._component.name}", markup=False)
+        if record.levelno >= logging.WARNING:
+            self.console.print(f"    warning: {record.getMessage()}", style="yellow", markup=False)
+        else:
+            self.console.print(f"    {record.getMessage()}", style="dim", markup=False)
+
+
+@dataclasses.dataclass
+class _Component:
+    """The component at work. Resolvers only look things up and are not told of."""
+
+    name: str
+    started: float = dataclasses.field(default_factory=time.monotonic)
+    cached: bool = False
+    is_announced: bool = False
+
+    @property
+    def is_resolver(self) -> bool:
+        return self.name.endswith("Resolver")
+
+    def took(self) -> str:
+        return "cached" if self.cached else f"{time.monotonic() - self.started:.1f} s"
+
+
+def _only_argument(record: logging.LogRecord) -> str:
+    return str(record.args[0]) if isinstance(record.args, tuple) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,11 +119,16 @@ def table(summaries: Sequence[RunSummary]) -> rich.table.Table:
         "MLM accuracy": lambda s: _change(s, "mlm_accuracy"),
         "SOP accuracy": lambda s: _change(s, "sop_accuracy"),
         "verdict": lambda s: "nothing new: all cached" if s.all_cached else s.verdict,
-        "pushed": lambda s: "nothing" if s.all_cached or not s.pushed_to else s.pushed_to,
+        "pushed": lambda s: "nothing" if s.all_cached or not s.pushed_to else _short(s.pushed_to),
     }
     for name, cell in rows.items():
         made.add_row(name, *(cell(summary) for summary in summaries))
     return made
+
+
+def _short(path: str) -> str:
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
 
 
 def _change(summary: RunSummary, figure: str) -> str:

@@ -1,0 +1,223 @@
+"""The demo's story: trained from scratch, trained on from there on newer text, and nothing to do the third time."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert_model.text.tokenizer import read_vocabulary
+from albert_model.weights import network as network_weights
+from albert_model.weights import package
+from albert_model.weights.names import parameters
+from components import manifests
+from components.model_layout import package_folder
+from pipeline.lineage import Lineage
+from tests.conftest import ROOT
+from tests.pipeline.conftest import demo_command
+
+COMPONENTS = [
+    *("DocumentGen", "InitialModel", "TokenizerTrainer", "PretrainingExampleGen", "StatisticsGen", "SchemaGen"),
+    *("ExampleValidator", "Transform", "Trainer", "Evaluator", "EncoderPusher"),
+]
+
+
+@pytest.fixture(scope="module")
+def runs(demo):
+    """What each node did in each of the three runs, resolvers left out."""
+    lineage = Lineage(str(demo.root / "metadata.sqlite"))
+    return [{n: r for n, r in lineage.nodes(i).items() if not r.is_resolver} for i in lineage.run_ids]
+
+
+def metrics(run):
+    path = Path(run["Trainer"].outputs["model_run"].uri, "metrics.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_component_ran_once_in_each_of_three_runs(runs):
+    assert [list(run) for run in runs] == [COMPONENTS] * 3
+
+
+def test_two_runs_worked_and_the_third_was_all_cached(runs):
+    states = [{node.state for node in run.values()} for run in runs]
+    assert states == [{"COMPLETE"}, {"COMPLETE"}, {"CACHED"}]
+
+
+def test_both_models_were_blessed_and_pushed_once(runs, demo):
+    blessed = [run["Evaluator"].outputs["blessing"].custom_properties["blessed"].int_value for run in runs]
+    assert blessed == [1, 1, 1]
+    assert sorted(child.name for child in demo.encoders.iterdir()) == ["1", "2"]
+    # The third run's blessing and push are those of the second, not new ones.
+    for component, channel in (("Evaluator", "blessing"), ("EncoderPusher", "pushed_model")):
+        assert runs[2][component].outputs[channel].id == runs[1][component].outputs[channel].id
+
+
+def test_the_second_run_starts_from_the_first_and_is_compared_with_it(runs):
+    first = runs[0]["Trainer"].outputs["model"].id
+    assert "blessed_model" not in runs[0]["InitialModel"].inputs
+    assert "baseline_model" not in runs[0]["Evaluator"].inputs
+    assert runs[1]["InitialModel"].inputs["blessed_model"].id == first
+    assert runs[1]["Evaluator"].inputs["baseline_model"].id == first
+
+
+def test_the_second_training_goes_on_where_the_first_ended(runs):
+    first, second = metrics(runs[0]), metrics(runs[1])
+    train = [[line for line in lines if line["split"] == "train"] for lines in (first, second)]
+    from_scratch, last, warm = train[0][0]["mlm_loss"], train[0][-1]["mlm_loss"], train[1][0]["mlm_loss"]
+    assert abs(from_scratch - math.log(2000)) < 0.2
+    assert abs(warm - last) < 0.4
+    assert warm < from_scratch - 0.5
+
+
+def test_one_vocabulary_goes_through_both_runs(runs):
+    sources = [run["TokenizerTrainer"].outputs["tokenizer"].custom_properties["source"].string_value for run in runs]
+    assert sources == ["trained", "initial model", "initial model"]
+    fingerprints = {
+        run[component].outputs[channel].custom_properties[key].string_value
+        for run in runs
+        for component, channel, key in (
+            ("TokenizerTrainer", "tokenizer", "fingerprint"),
+            ("PretrainingExampleGen", "examples", "tokenizer_fingerprint"),
+        )
+    }
+    assert len(fingerprints) == 1
+
+
+def test_the_spans_hold_other_documents(runs):
+    documents = [run["DocumentGen"].outputs["examples"].custom_properties for run in runs]
+    assert [d["span"].int_value for d in documents] == [1, 2, 2]
+    # A few pages of one sentence repeated may be left out as duplicates; most of the 246 pages are not.
+    assert all(d["documents"].int_value > 200 for d in documents)
+
+
+def test_what_is_measured_is_what_the_trainer_saw(runs, demo):
+    """TFMA, on the exported model and through its own Transform graph, agrees with the training loop's last scores."""
+    import tensorflow_model_analysis as tfma
+
+    for run, model in ((runs[0], ""), (runs[1], "candidate")):
+        result = tfma.load_eval_result(run["Evaluator"].outputs["evaluation"].uri, model_name=model)
+        slices = {key: metrics[""][""] for key, metrics in result.slicing_metrics}
+        assert slices.keys() == {(), (("domain", "postgresql"),)}
+        seen = [line for line in metrics(run) if line["split"] == "eval"][-1]
+        for name in ("mlm_accuracy", "mlm_loss", "sop_accuracy", "sop_loss"):
+            assert slices[()][name]["doubleValue"] == pytest.approx(seen[name], rel=1e-4)
+        eval_examples = run["PretrainingExampleGen"].outputs["examples"].custom_properties["eval_examples"].int_value
+        assert slices[()]["example_count"]["doubleValue"] == eval_examples
+
+
+def test_the_pushed_files_agree_with_each_other(demo):
+    """tf2_model.h5, tf2_model_full.h5, and the SavedModel hold one encoder."""
+    for version in ("1", "2"):
+        folder = demo.encoders / version
+        pushed = package.read(folder)
+        rows = [row for row in parameters(pushed.config) if row.role == "encoder"]
+        with h5py.File(folder / "tf2_model.h5") as file:
+            group = file["albert_model"]
+            arrays = [group[name][()] for name in group.attrs["weight_names"]]
+        encoder_weights = dict(zip((row.name for row in rows), arrays, strict=True))
+        assert all((encoder_weights[row.name] == pushed.weights[row.name]).all() for row in rows)
+
+        network = pushed.network()
+        network_weights.assign(network, pushed.weights | encoder_weights, "tf2_model.h5")
+        tokenizer = read_vocabulary(folder / "vocab")
+        ids = tokenizer.encode(["The planner reads statistics.", "An index may be used."])
+        sequence = [tokenizer.cls_id, *ids[0], tokenizer.sep_id, *ids[1], tokenizer.sep_id]
+        inputs = {
+            "input_word_ids": tf.constant([sequence]),
+            "input_mask": tf.ones((1, len(sequence)), tf.int32),
+            "input_type_ids": tf.constant([[0] * (len(ids[0]) + 2) + [1] * (len(ids[1]) + 1)]),
+        }
+        expected = network.encoder(*inputs.values())
+        saved = tf.saved_model.load(str(folder / "saved_model"))
+        for name in ("pooled_output", "sequence_output"):
+            np.testing.assert_allclose(saved(inputs)[name], expected[name], atol=1e-5)
+            np.testing.assert_allclose(saved.signatures["serving_default"](**inputs)[name], expected[name], atol=1e-5)
+
+
+def test_the_pushed_weights_are_those_of_the_trained_model(runs, demo):
+    for run, version in zip(runs, "12", strict=False):
+        trained = package.read(package_folder(run["Trainer"].outputs["model"].uri))
+        pushed = package.read(demo.encoders / version)
+        assert all((trained.weights[name] == pushed.weights[name]).all() for name in trained.weights)
+
+
+def test_the_schema_and_the_statistics_describe_the_examples(runs):
+    for run in runs[:2]:
+        anomalies = Path(run["ExampleValidator"].outputs["anomalies"].uri)
+        assert {path.name for path in anomalies.iterdir()} == {"Split-train", "Split-eval"}
+        schema = Path(run["SchemaGen"].outputs["schema"].uri, "schema.pbtxt").read_text()
+        for feature in ("input_ids", "masked_lm_ids", "sentence_order_label", "document_id", "domain"):
+            assert f'name: "{feature}"' in schema
+
+
+def test_the_screen_tells_the_story_and_nothing_else(demo):
+    for line in (
+        "starting from random weights: no blessed model yet",
+        "2,000 pieces, trained",
+        "pushed version 1",
+        "starting from the blessed model",
+        "2,000 pieces, initial model",
+        "pushed version 2",
+        "nothing new: everything was cached, nothing pushed",
+    ):
+        assert demo.output.count(line) == 1, line
+    table = demo.output[demo.output.index("starts from") :]
+    for word in ("scratch", "version 1", "documents", "tokens/s", "MLM accuracy", "SOP accuracy", "verdict", "→"):
+        assert word in table
+    assert not any(noise in demo.output for noise in ("Traceback", "WARNING", "absl", "cuda", "oneDNN"))
+    assert "TensorFlow" in (demo.root / "run.log").read_text() or (demo.root / "run.log").stat().st_size > 10_000
+
+
+def test_a_later_run_in_a_process_of_its_own_finds_everything_in_the_cache(demo):
+    """Also for the older span: its model was there before the newer one, and is not compared with it."""
+    for span in (1, 2):
+        done = subprocess.run(demo_command(demo.root, [span]), capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "nothing new: everything was cached, nothing pushed" in done.stdout
+    assert sorted(child.name for child in demo.encoders.iterdir()) == ["1", "2"]
+
+
+def test_a_model_that_is_not_better_is_not_pushed(demo):
+    """One step on from version 1 gains too little, and the run says so."""
+    settings = {"training.max_steps": 1, "evaluation.min_mlm_accuracy_gain": 0.05}
+    done = subprocess.run(demo_command(demo.root, [2], **settings), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not blessed: MLM accuracy" in done.stdout
+    assert "against version 2, should be +5.00% or more" in done.stdout
+    assert "nothing pushed: the model was not blessed" in done.stdout
+    assert sorted(child.name for child in demo.encoders.iterdir()) == ["1", "2"]
+
+
+def test_a_run_that_was_killed_in_training_goes_on_and_ends_with_the_same_weights(demo, tmp_path):
+    log = tmp_path / "run.log"
+    process = subprocess.Popen(demo_command(tmp_path, [1]), stdout=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        while "step 50, held out" not in (log.read_text() if log.exists() else ""):
+            assert process.poll() is None, "ended before it could be killed"
+            time.sleep(0.1)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(demo_command(tmp_path, [1]), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "resuming at step 50 of 120" in done.stdout
+    undisturbed, resumed = (package.read(root / "encoders" / "1").weights for root in (demo.root, tmp_path))
+    assert all((undisturbed[name] == resumed[name]).all() for name in undisturbed)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_the_pushed_manifest_says_where_the_model_came_from(runs, demo):
+    lineage = json.loads((demo.encoders / "2" / "manifest.json").read_text())["lineage"]
+    assert lineage["model"] == runs[1]["Trainer"].outputs["model"].uri
+    assert lineage["start"]["source"] == "blessed model"
+    assert lineage["start"]["model_uri"] == runs[0]["Trainer"].outputs["model"].uri
+    examples = manifests.read(runs[1]["PretrainingExampleGen"].outputs["examples"].uri)
+    assert lineage["examples"]["documents"] == examples["documents"]
+    assert lineage["tokenizer_fingerprint"] == examples["tokenizer_fingerprint"]
