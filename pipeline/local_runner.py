@@ -71,9 +71,11 @@ def _run_once(settings: PipelineSettings) -> RunSummary:
 
 
 def _print_table(narrator: Narrator, summaries: list[RunSummary]) -> None:
-    from pipeline.report import table
+    from pipeline.report import pushed_encoders, table
 
     narrator.console.print(table(summaries))
+    for line in pushed_encoders(summaries):
+        narrator.console.print(line, markup=False)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ class RunSummary:
       start: "scratch", or the version that training started from.
       before, after: figures on the held-out text, of the model compared with and of the new one.
       verdict: why the model was blessed, or why not.
-      pushed_to: the folder of the pushed version; None if nothing was pushed, ever, for this model.
+      pushed_to: the folder of the version that this run pushed; None if it pushed nothing.
       all_cached: every component found its result in the cache, so that nothing was trained or pushed.
       seconds: by component.
     """
@@ -55,7 +55,9 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
     baseline = evaluator.inputs.get("baseline_model")
     after = _figures(evaluator, evaluation_module.CANDIDATE if baseline else "")
     before = _figures(evaluator, evaluation_module.BASELINE) if baseline else None
-    pushed = nodes["EncoderPusher"].outputs["pushed_model"].custom_properties
+    pusher = nodes["EncoderPusher"]
+    pushed = pusher.outputs["pushed_model"].custom_properties
+    pushed_now = pusher.state != "CACHED" and pushed["pushed"].int_value
     versions = lineage.pushed_versions()
     compared_with = f"version {versions.get(baseline.id, '?')}" if baseline else ""
     blessed = bool(evaluator.outputs["blessing"].custom_properties["blessed"].int_value)
@@ -71,7 +73,7 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
         after=after,
         blessed=blessed,
         verdict=_verdict(evaluator, compared_with, after, before),
-        pushed_to=pushed["pushed_destination"].string_value if pushed["pushed"].int_value else None,
+        pushed_to=pushed["pushed_destination"].string_value if pushed_now else None,
         all_cached=all(node.state == "CACHED" for node in nodes.values() if not node.is_resolver),
         seconds={node.name: node.seconds for node in nodes.values()},
     )
@@ -114,21 +116,26 @@ def table(summaries: Sequence[RunSummary]) -> rich.table.Table:
     rows: dict[str, Any] = {
         "starts from": lambda s: s.start,
         "documents": lambda s: f"{s.documents:,}",
-        "examples": lambda s: f"{s.train_examples:,} + {s.eval_examples:,} held out",
+        "examples": lambda s: f"{s.train_examples:,}",
+        "held out": lambda s: f"{s.eval_examples:,}",
         "tokens/s": lambda s: "(cached)" if s.all_cached else f"{s.tokens_per_second:,.0f}",
         "MLM accuracy": lambda s: _change(s, "mlm_accuracy"),
         "SOP accuracy": lambda s: _change(s, "sop_accuracy"),
         "verdict": lambda s: "nothing new: all cached" if s.all_cached else s.verdict,
-        "pushed": lambda s: "nothing" if s.all_cached or not s.pushed_to else _short(s.pushed_to),
+        "pushed": lambda s: _version(s.pushed_to) if s.pushed_to else "nothing",
     }
     for name, cell in rows.items():
         made.add_row(name, *(cell(summary) for summary in summaries))
     return made
 
 
-def _short(path: str) -> str:
-    relative = os.path.relpath(path)
-    return path if relative.startswith("..") else relative
+def pushed_encoders(summaries: Sequence[RunSummary]) -> list[str]:
+    """A line for each version that the runs pushed: where it lies."""
+    return [f"{_version(s.pushed_to)}: {s.pushed_to}" for s in summaries if s.pushed_to]
+
+
+def _version(folder: str) -> str:
+    return f"version {os.path.basename(folder)}"
 
 
 def _change(summary: RunSummary, figure: str) -> str:

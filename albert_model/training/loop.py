@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,17 +176,17 @@ class _Training:
             self._evaluate(data)
         figures: dict[str, float] = {}
         interval = _Interval()
-        started = time.monotonic()
+        progress = _Progress(start, self.total_steps)
         for step in range(start + 1, self.total_steps + 1):
             interval.add(self.train_step(next(batches)))
             if step % self.settings.log_every == 0 or step in (start + 1, self.total_steps):
                 figures = interval.close()
-                self._report(step, start, time.monotonic() - started, figures)
+                self._report(step, progress.eta(step), figures)
                 interval = _Interval()
             if step % self.settings.checkpoint_every == 0 or step == self.total_steps:
-                self.checkpoints.save()
-                self._evaluate(data)
-                interval.restart_clock()
+                with interval.paused():
+                    self.checkpoints.save()
+                    self._evaluate(data)
         return figures or self._evaluate(data)
 
     def _batches(self, data: TrainingData, start: int):
@@ -214,18 +216,17 @@ class _Training:
         _log.info("step %d, held out: %s", int(self.step.numpy()), _line(figures))
         return figures
 
-    def _report(self, step: int, start: int, seconds: float, figures: dict[str, float]) -> None:
+    def _report(self, step: int, eta: str, figures: dict[str, float]) -> None:
         learning_rate = float(self._learning_rate())
         self.metrics.write("train", step, figures | {"learning_rate": learning_rate})
-        remaining = seconds / (step - start) * (self.total_steps - step)
         _log.info(
-            "step %d of %d, %s, lr %.2e, %s tokens/s, ETA %d:%02d",
+            "step %d of %d, %s, lr %.2e, %s tokens/s, ETA %s",
             step,
             self.total_steps,
             _line(figures),
             learning_rate,
             f"{figures['tokens_per_second']:,.0f}",
-            *divmod(round(remaining), 60),
+            eta,
         )
 
 
@@ -234,6 +235,21 @@ def _line(figures: Mapping[str, float]) -> str:
         f"loss {figures['loss']:.3f} (mlm {figures['mlm_loss']:.3f}, sop {figures['sop_loss']:.3f}), "
         f"accuracy mlm {figures['mlm_accuracy']:.1%}, sop {figures['sop_accuracy']:.1%}"
     )
+
+
+class _Progress:
+    """Estimates the time that is left from the steps after the first, in which everything is compiled."""
+
+    def __init__(self, start: int, total: int):
+        self._first, self._total = start + 1, total
+        self._started = time.monotonic()
+
+    def eta(self, step: int) -> str:
+        if step == self._first:
+            self._started = time.monotonic()
+            return "unknown yet"
+        remaining = (time.monotonic() - self._started) / (step - self._first) * (self._total - step)
+        return str(datetime.timedelta(seconds=round(remaining)))
 
 
 class _Interval:
@@ -246,9 +262,12 @@ class _Interval:
     def add(self, sums: dict[str, tf.Tensor]) -> None:
         self._steps.append(sums)
 
-    def restart_clock(self) -> None:
-        """Leaves out time that was spent on something else than steps, in a fresh interval."""
-        self._started = time.monotonic()
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves out the time of something else than steps."""
+        before = time.monotonic()
+        yield
+        self._started += time.monotonic() - before
 
     def close(self) -> dict[str, float]:
         sums = {name: float(tf.add_n([step[name] for step in self._steps])) for name in self._steps[0]}

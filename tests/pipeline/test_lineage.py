@@ -11,6 +11,7 @@ def test_summaries_tell_of_each_run(demo):
     assert second.after["mlm_accuracy"] > second.before["mlm_accuracy"]
     assert second.verdict.startswith("blessed: MLM accuracy +")
     assert second.pushed_to == str(demo.encoders / "2")
+    assert third.pushed_to is None
     assert first.seconds["Trainer"] > 1
     assert lineage.pushed_versions() == {
         lineage.nodes(run_id)["Trainer"].outputs["model"].id: version

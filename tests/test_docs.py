@@ -1,0 +1,93 @@
+"""What the documentation says is run, or compared with what it speaks of."""
+
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from pipeline.settings import PipelineSettings, load_settings
+from pipeline.settings_reference import reference
+from tests.conftest import ROOT
+from tests.pipeline.conftest import albert
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language):
+    return [
+        pytest.param(block[2], id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, block in enumerate(BLOCK.finditer(page.read_text()), start=1)
+        if block[1] == language
+    ]
+
+
+@pytest.mark.parametrize("block", blocks("bash"))
+def test_commands(block):
+    """Every command line works: quick ones are run; of the long ones the words are checked, as other tests run them."""
+    for line in filter(None, map(str.strip, block.splitlines())):
+        program, *words = shlex.split(line, comments=True)
+        if program == "make":
+            subprocess.run(["make", "--dry-run", *words], check=True, cwd=ROOT, capture_output=True)
+        elif program == "albert" and words[:2] == ["pipeline", "run"]:
+            check_run(words[2:])
+        elif program == "albert":
+            assert albert(*words).returncode == 0, line
+        elif program == ".venv/bin/python":
+            done = subprocess.run([program, words[0], "--help"], cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, line
+            assert all(word in done.stdout for word in words if word.startswith("--")), line
+        elif program not in ("source", "git", "cd", "tensorboard"):
+            pytest.fail(f"a command that this test does not know: {line}")
+
+
+def check_run(words):
+    from pipeline.cli import run
+
+    with run.make_context("run", list(words)) as context:
+        overrides = context.params["overrides"]
+        load_settings(ROOT / context.params["config"], overrides | {"model": str(ROOT / "configs/models/tiny.json")})
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_snippets(block, demo, monkeypatch):
+    """Snippets run as they stand, on the demo's encoder."""
+    monkeypatch.chdir(demo.root.parent)
+    exec(compile(block.replace("runs/demo", str(demo.root)), "snippet", "exec"), {})
+
+
+def test_the_list_of_settings_is_up_to_date():
+    page = (ROOT / "docs" / "settings.md").read_text()
+    assert page.endswith(reference(PipelineSettings)), "docs/settings.md: end it with `albert pipeline settings`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_files_that_docs_name_exist():
+    for page in PAGES:
+        for name in re.findall(
+            r"`((?:configs|docs|tests|components|pipeline|benchmarks|albert_model)/[\w./-]+)`", page.read_text()
+        ):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def words_of(text):
+    """Lines without their numbers: what stays the same in every run."""
+    return {" ".join(re.sub(r"[+\d.,:%e-]*\d[\d.,:%e+-]*", "#", line).split()) for line in text.splitlines()}
+
+
+def test_what_the_readme_shows_of_the_demo_is_what_the_demo_prints(demo):
+    (shown,) = (b[2] for b in BLOCK.finditer((ROOT / "README.md").read_text()) if b[1] == "text")
+    lines = shown[: shown.index("Runs")].replace("runs/demo", str(demo.root))
+    printed = words_of(demo.output)
+    assert {line for line in words_of(lines) if line not in printed and line != "…"} == set()
+    rows = re.findall(r"│ ([\w/ ]+?)  +│", shown)
+    assert {"starts from", "documents", "MLM accuracy", "verdict", "pushed"} <= set(rows)
+    assert all(f"│ {row} " in demo.output for row in rows)
