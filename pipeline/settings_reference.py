@@ -19,7 +19,7 @@ def reference(model: type[pydantic.BaseModel], section: str = "") -> str:
             sections.append(f"\n### {key}\n\n{_summary(inner)}\n\n{reference(inner, f'{key}.')}")
         else:
             rows.append(f"| `{key}` | {_type(field)} | {_default(field)} | {field.description or ''} |")
-    return "\n".join([*rows, *sections]) + ("" if section else "\n")
+    return "\n".join([*rows, *sections])
 
 
 def _section(field: pydantic.fields.FieldInfo) -> type[pydantic.BaseModel] | None:

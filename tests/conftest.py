@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from albert_model.config import AlbertConfig
 from albert_model.text.documents import Document, read_documents
 from albert_model.text.tokenizer import Tokenizer, TokenizerSettings, train
+from tests.demo import ROOT, Demo, demo_command
 
-ROOT = Path(__file__).parent.parent
 MANUAL = ROOT / "tests" / "data" / "postgresql-manual"
 
 
@@ -52,3 +53,12 @@ def small_config() -> AlbertConfig:
         hidden_dropout_prob=0.1,
         attention_probs_dropout_prob=0.1,
     )
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Demo:
+    root = tmp_path_factory.mktemp("demo")
+    done = subprocess.run(demo_command(root, [1, 2, 2]), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return Demo(root, done.stdout)

@@ -8,8 +8,7 @@ import pytest
 
 from pipeline.settings import PipelineSettings, load_settings
 from pipeline.settings_reference import reference
-from tests.conftest import ROOT
-from tests.pipeline.conftest import albert
+from tests.demo import ROOT, albert
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
@@ -60,7 +59,7 @@ def test_snippets(block, demo, monkeypatch):
 
 def test_the_list_of_settings_is_up_to_date():
     page = (ROOT / "docs" / "settings.md").read_text()
-    assert page.endswith(reference(PipelineSettings)), "docs/settings.md: end it with `albert pipeline settings`"
+    assert page.endswith(reference(PipelineSettings) + "\n"), "docs/settings.md: end it with `albert pipeline settings`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

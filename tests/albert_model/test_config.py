@@ -4,7 +4,7 @@ import pytest
 
 from albert_model.config import AlbertConfig
 from albert_model.errors import InputError
-from tests.conftest import ROOT
+from tests.demo import ROOT
 
 MODELS = sorted((ROOT / "configs" / "models").glob("*.json"))
 # Hidden size, layers, heads: arXiv:1909.11942, table 1, and the rule "hidden size / 64" for the heads.

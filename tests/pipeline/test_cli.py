@@ -5,8 +5,8 @@ import subprocess
 import filelock
 import pytest
 
-from tests.conftest import MANUAL, ROOT
-from tests.pipeline.conftest import albert, demo_command
+from tests.conftest import MANUAL
+from tests.demo import ROOT, albert, demo_command
 
 
 def test_help_has_examples():

@@ -20,8 +20,7 @@ from albert_model.weights.names import parameters
 from components import manifests
 from components.model_layout import package_folder
 from pipeline.lineage import Lineage
-from tests.conftest import ROOT
-from tests.pipeline.conftest import demo_command
+from tests.demo import ROOT, demo_command
 
 COMPONENTS = [
     *("DocumentGen", "InitialModel", "TokenizerTrainer", "PretrainingExampleGen", "StatisticsGen", "SchemaGen"),
@@ -68,12 +67,14 @@ def test_the_second_run_starts_from_the_first_and_is_compared_with_it(runs):
 
 
 def test_the_second_training_goes_on_where_the_first_ended(runs):
-    first, second = metrics(runs[0]), metrics(runs[1])
-    train = [[line for line in lines if line["split"] == "train"] for lines in (first, second)]
-    from_scratch, last, warm = train[0][0]["mlm_loss"], train[0][-1]["mlm_loss"], train[1][0]["mlm_loss"]
+    """Held-out losses, as those of single batches jump; the spans hold the same kind of text."""
+    from_scratch, *_, last = (line["mlm_loss"] for line in metrics(runs[0]) if line["split"] == "eval")
+    warm, *_, better = (line["mlm_loss"] for line in metrics(runs[1]) if line["split"] == "eval")
     assert abs(from_scratch - math.log(2000)) < 0.2
-    assert abs(warm - last) < 0.4
-    assert warm < from_scratch - 0.5
+    assert abs(warm - last) < 0.2
+    assert better < warm < from_scratch - 0.5
+    first_step = next(line["mlm_loss"] for line in metrics(runs[1]) if line["split"] == "train")
+    assert first_step < from_scratch - 0.5
 
 
 def test_one_vocabulary_goes_through_both_runs(runs):

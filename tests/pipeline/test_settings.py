@@ -3,7 +3,7 @@ import yaml
 
 from albert_model.errors import InputError
 from pipeline.settings import load_settings
-from tests.conftest import ROOT
+from tests.demo import ROOT
 
 DEMO = ROOT / "configs" / "pipelines" / "demo.yaml"
 

@@ -10,7 +10,7 @@ from albert_model.errors import InputError
 from albert_model.training.loop import TrainingFolders, train
 from albert_model.training.metrics import MetricsWriter
 from albert_model.training.settings import TrainingSettings
-from tests.conftest import ROOT
+from tests.demo import ROOT
 
 SETTINGS = TrainingSettings(
     batch_size=8, epochs=4, max_steps=12, learning_rate=0.01, warmup_steps=2, checkpoint_every=5, log_every=4

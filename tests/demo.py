@@ -1,4 +1,4 @@
-"""The demo, run as a user runs it, with fewer steps."""
+"""The demo and the command line, run as users run them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import ROOT
+ROOT = Path(__file__).parent.parent
 
 ALBERT = ROOT / ".venv" / "bin" / "albert"
-FEWER_STEPS = {"training.max_steps": 120, "training.warmup_steps": 20, "training.checkpoint_every": 50}
+_FEWER_STEPS = {"training.max_steps": 120, "training.warmup_steps": 20, "training.checkpoint_every": 50}
 
 
 def demo_command(root: Path, spans: list[int], **settings) -> list[str]:
-    values = {"root": root, "push.destination": root / "encoders", **FEWER_STEPS, **settings}
+    values = {"root": root, "push.destination": root / "encoders", **_FEWER_STEPS, **settings}
     overrides = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
     spans_ = [word for span in spans for word in ("--span", str(span))]
     return [str(ALBERT), "pipeline", "run", "--config", "configs/pipelines/demo.yaml", *spans_, *overrides]
@@ -35,12 +33,3 @@ class Demo:
     @property
     def encoders(self) -> Path:
         return self.root / "encoders"
-
-
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory) -> Demo:
-    root = tmp_path_factory.mktemp("demo")
-    done = subprocess.run(demo_command(root, [1, 2, 2]), capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    return Demo(root, done.stdout)
