@@ -80,9 +80,17 @@ def run(config: str, spans: tuple[int, ...], overrides: dict[str, Any], debug: b
         if debug:
             raise
         raise click.ClickException(
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}\n"
+            f"{_last_line(error)}\n"
             "This should not happen. The log (run.log in the pipeline's root) has the details; --debug shows them here."
         ) from None
+
+
+def _last_line(error: Exception) -> str:
+    """What went wrong: of errors whose message is a worker's traceback, the line that says so."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Traceback"):
+        return next(line for line in reversed(lines) if line[0] not in " [")
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 @pipeline.command("settings")
