@@ -19,7 +19,7 @@ class AlbertConfig(pydantic.BaseModel):
       inner_group_num: layers inside a group, each with its own parameters.
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     vocab_size: int = pydantic.Field(ge=8)
     embedding_size: int = pydantic.Field(ge=1)

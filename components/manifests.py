@@ -13,6 +13,7 @@ from tfx import types
 from albert_model.errors import InputError
 
 FILE_NAME = "manifest.json"
+TRAINING = "training.json"  # in a model's package: how it was trained
 FORMAT_VERSION = 1
 
 

@@ -24,6 +24,7 @@ from tfx.types import artifact_utils
 from albert_model.text.documents import SPLITS
 
 COUNTS = "counts"  # the tag of the output of counts, each a dict of numbers to be summed
+_OPEN_FILES = 128  # in a bundle at once; systems allow a process some 1,000
 _SHARD_BYTES = 64 * 1024 * 1024
 
 
@@ -58,7 +59,7 @@ def split_files(uri: str, split: str) -> list[str]:
 
 
 class WriteShards(beam.PTransform):
-    """PCollection of lists of `Record` → shards below `uri`; gives counts by split (`train`, `eval`, `duplicates`).
+    """PCollections of lists of `Record` → shards below `uri`; gives counts (`train`, `eval`, `duplicates`, `key_sum`).
 
     Args:
       uri: of the Examples artifact.
@@ -70,11 +71,15 @@ class WriteShards(beam.PTransform):
         self._uri, self._shards = uri, dict(shards)
         self._temporary = os.path.join(uri, ".temporary")
 
-    def expand(self, batches):
+    def expand(self, collections):
         every_shard = [((split, shard), None) for split, count in self._shards.items() for shard in range(count)]
-        written = batches | "WriteTemporaryFiles" >> beam.ParDo(_WriteTemporaryFiles(self._temporary, self._shards))
+        # Each collection is written on its own: a Flatten of records would hold them all in a local runner's memory.
+        written = [
+            batches | f"WriteTemporaryFiles{i}" >> beam.ParDo(_WriteTemporaryFiles(self._temporary, self._shards))
+            for i, batches in enumerate(collections)
+        ]
         return (
-            (written, batches.pipeline | "NameShards" >> beam.Create(every_shard))
+            (*written, collections[0].pipeline | "NameShards" >> beam.Create(every_shard))
             | beam.Flatten()
             | "GroupByShard" >> beam.GroupByKey()
             | "WriteShard" >> beam.Map(_write_shard, uri=self._uri, shards=self._shards)
@@ -94,6 +99,7 @@ class _WriteTemporaryFiles(beam.DoFn):
 
     def start_bundle(self):
         self._writers = {}
+        self._finished = []
 
     def process(self, batch: Iterable[Record]):
         for record in batch:
@@ -102,14 +108,22 @@ class _WriteTemporaryFiles(beam.DoFn):
 
     def _writer(self, split: str, shard: int) -> tf.io.TFRecordWriter:
         if (split, shard) not in self._writers:
+            if len(self._writers) == _OPEN_FILES:
+                self._close_writers()
             tf.io.gfile.makedirs(self._folder)
             path = os.path.join(self._folder, f"{split}-{shard:05d}-{uuid.uuid4().hex}")
             self._writers[split, shard] = (path, tf.io.TFRecordWriter(path))
         return self._writers[split, shard][1]
 
-    def finish_bundle(self):
+    def _close_writers(self) -> None:
         for place, (path, writer) in self._writers.items():
             writer.close()
+            self._finished.append((place, path))
+        self._writers.clear()
+
+    def finish_bundle(self):
+        self._close_writers()
+        for place, path in self._finished:
             yield beam.transforms.window.GlobalWindows.windowed_value((place, path))
 
 
@@ -124,14 +138,14 @@ def _write_shard(
     final = os.path.join(folder, f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}")
     unfinished = os.path.join(uri, ".temporary", f"{uuid.uuid4().hex}-{split}-{shard:05d}")
     tf.io.gfile.makedirs(os.path.dirname(unfinished))
-    kept, previous = 0, b""
+    kept, key_sum, previous = 0, 0, b""
     with tf.io.TFRecordWriter(unfinished) as writer:
         for key, value in records:
             if key != previous:
                 writer.write(value)
-                kept, previous = kept + 1, key
+                kept, key_sum, previous = kept + 1, key_sum + int.from_bytes(key, "big"), key
     tf.io.gfile.rename(unfinished, final, overwrite=True)
-    return Counter({split: kept, "duplicates": len(records) - kept})
+    return Counter({split: kept, "key_sum": key_sum, "duplicates": len(records) - kept})
 
 
 def _read(paths: Iterable[str | None]) -> Iterator[tuple[bytes, bytes]]:

@@ -29,6 +29,8 @@ from components.sharding import split_files
 
 _log = logging.getLogger("albert.training")
 EVALUATE_SIGNATURE = "evaluate"
+# What a model remembers of the manifest of its examples.
+_EXAMPLES_KEPT = ("documents", "documents_fingerprint", "train_examples", "eval_examples", "tokens", "settings")
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -116,10 +118,10 @@ def _write_manifest(
     manifest = {
         "start": start,
         "tokenizer_fingerprint": examples["tokenizer_fingerprint"],
-        "examples": {key: examples[key] for key in ("documents", "train_examples", "eval_examples", "tokens")},
+        "examples": {key: examples[key] for key in _EXAMPLES_KEPT},
         "training": settings.model_dump(),
         "steps": settings.total_steps(examples["train_examples"]),
         "last_interval": figures,
     }
-    path = Path(package_in_serving(folder), "training.json")
+    path = Path(package_in_serving(folder), manifests.TRAINING)
     path.write_text(json.dumps(manifest, indent=2) + "\n")

@@ -1,44 +1,75 @@
-"""What can be found wrong before anything is started."""
+"""What can be found wrong, and what can be settled, before anything is started."""
 
 from __future__ import annotations
 
 import glob
 import os
 import re
+import sqlite3
 import tempfile
 
 from albert_model.errors import InputError
-from pipeline.settings import PipelineSettings
+from pipeline.settings import CorpusSettings, PipelineSettings
+
+_SPAN = re.compile(r"\{SPAN(?::(\d+))?\}")
+_DATE_OR_VERSION = re.compile(r"\{(?:YYYY|MM|DD|VERSION)[^}]*\}")
 
 
-def check(settings: PipelineSettings) -> None:
-    """Makes sure that there is text to read, and that the folders to write to can be written.
+def check(settings: PipelineSettings) -> PipelineSettings:
+    """Makes sure that there is text to read and that the folders to write to can be written.
+
+    Returns:
+      The settings with the latest span as a number. The cache tells a span that is named from one that is found,
+      even where both are the same.
 
     Raises:
       InputError: names the key, the path and what to do.
     """
-    _check_corpus(settings)
+    corpus, destination = settings.corpus.path, settings.push.destination
+    for key, path in (("root", settings.root), ("corpus.path", corpus), ("push.destination", destination)):
+        if "://" in path:
+            raise InputError(f"{key}: {path} is not on this machine, and this runner works on local folders only.")
+    if any(character in corpus for character in "*?["):
+        raise InputError(f"corpus.path: {corpus} holds a character that stands for others in patterns. Rename it.")
+    settings = _with_span(settings)
     _check_writable("root", settings.root)
     _check_writable("push.destination", settings.push.destination)
+    _check_metadata(settings.root)
+    return settings
 
 
-def _check_corpus(settings: PipelineSettings) -> None:
+def _with_span(settings: PipelineSettings) -> PipelineSettings:
     corpus = settings.corpus
-    folder = os.path.abspath(corpus.path)
-    if not os.path.isdir(folder):
-        raise InputError(f"corpus.path: there is no folder {folder}. Give the folder that holds the spans.")
-    if corpus.span != "latest" and "{SPAN}" not in corpus.pattern:
+    if not os.path.isdir(corpus.path):
+        raise InputError(f"corpus.path: there is no folder {corpus.path}. Give the folder that holds the spans.")
+    placeholder = _SPAN.search(corpus.pattern)
+    if placeholder is None:
+        if corpus.span != "latest":
+            raise InputError(f"corpus.span: {corpus.span} is asked for, but corpus.pattern has no {{SPAN}}.")
+        _files(corpus, "")
+        return settings
+    if corpus.span == "latest":
+        before = len(os.path.join(corpus.path, corpus.pattern[: placeholder.start()]))
+        spans = [re.match(r"\d+", path[before:]) for path in _files(corpus, "[0-9]*")]
+        return settings.with_span(max(int(span[0]) for span in spans if span))
+    _files(corpus, f"{corpus.span:0{placeholder[1] or 0}d}")
+    return settings
+
+
+def _files(corpus: CorpusSettings, span: str) -> list[str]:
+    """The files of a span, which may be a pattern.
+
+    Raises:
+      InputError: there are none.
+    """
+    pattern = os.path.join(corpus.path, _DATE_OR_VERSION.sub("*", _SPAN.sub(span, corpus.pattern)))
+    found = [path for path in glob.glob(pattern) if os.path.isfile(path)]
+    if not found:
         raise InputError(
-            f"corpus.span: {corpus.span} is asked for, but corpus.pattern has no {{SPAN}}. Set it to latest."
+            f"corpus.pattern: no file matches {pattern}. Put text files there, one sentence per line, or set "
+            "corpus.pattern to where they are (span-{SPAN}/*.txt* if there is no folder for each domain)."
         )
-    span = "*" if corpus.span == "latest" else str(corpus.span)
-    pattern = re.sub(r"\{(YYYY|MM|DD|VERSION)[^}]*\}", "*", re.sub(r"\{SPAN[^}]*\}", span, corpus.pattern))
-    if not any(map(os.path.isfile, glob.iglob(os.path.join(folder, pattern)))):
-        raise InputError(
-            f"corpus.pattern: no file matches {os.path.join(folder, pattern)}. "
-            "Put text files there, one sentence per line, or set corpus.pattern to where they are "
-            "(span-{SPAN}/*.txt* if there is no folder for each domain)."
-        )
+    return found
 
 
 def _check_writable(key: str, folder: str) -> None:
@@ -49,5 +80,19 @@ def _check_writable(key: str, folder: str) -> None:
             probe.write(b"\0" * 4096)
     except OSError as error:
         raise InputError(
-            f"{key}: cannot write to {os.path.abspath(folder)} ({error.strerror}). Choose a folder that can be written."
+            f"{key}: cannot write to {folder} ({error.strerror}). Choose a folder that can be written."
         ) from error
+
+
+def _check_metadata(root: str) -> None:
+    """Artifacts and the metadata that speaks of them belong together."""
+    path = os.path.join(root, "metadata.sqlite")
+    if not os.path.exists(path):
+        if os.path.isdir(os.path.join(root, "DocumentGen")):
+            raise InputError(f"root: {root} holds artifacts, but {path} is gone. Restore it, or choose another root.")
+        return
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"root: {path} is damaged ({error}). Restore it, or choose another root.") from error

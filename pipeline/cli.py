@@ -32,9 +32,12 @@ def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[
     overrides = {}
     for value in values:
         key, equals, text = value.partition("=")
-        if not equals:
+        if not (key and equals):
             raise click.BadParameter(f"{value!r} should be KEY=VALUE, such as training.max_steps=100")
-        overrides[key] = yaml.safe_load(text)
+        try:
+            overrides[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise click.BadParameter(f"{text!r}, the value of {key}, is not YAML") from error
     return overrides
 
 

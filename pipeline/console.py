@@ -81,6 +81,12 @@ class Narrator(logging.Handler):
         self._spinner = console.status("")
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._tell(record)
+        except Exception:
+            self.handleError(record)
+
+    def _tell(self, record: logging.LogRecord) -> None:
         if record.name.startswith("albert."):
             self._pass_on(record)
         elif record.msg == "Component %s is running.":
@@ -94,7 +100,7 @@ class Narrator(logging.Handler):
             if not self._component.is_resolver:
                 self.console.print(f"  {self._component.name} ✓ {self._component.took()}", style="green", markup=False)
         elif record.levelno >= logging.ERROR:
-            self.errors.append(f"{record.name}: {record.getMessage().splitlines()[0]}")
+            self.errors.append(f"{record.name}: {record.getMessage().partition(chr(10))[0]}")
 
     def close(self) -> None:
         self._spinner.stop()

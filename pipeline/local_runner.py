@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from pipeline.settings import PipelineSettings
 if TYPE_CHECKING:
     from pipeline.report import RunSummary
 
+_log = logging.getLogger("pipeline")
 # How an InputError raised in a Beam worker stands in the text of the error that the runner raises.
 _IN_TRACEBACK = re.compile(r"albert_model\.errors\.InputError: (.+?)(?: \[while running|\n|$)")
 
@@ -32,8 +34,7 @@ def run(settings: list[PipelineSettings]) -> None:
     Raises:
       InputError: something that the user can mend is wrong; the message says what.
     """
-    for each in settings:
-        check(each)
+    settings = [check(each) for each in settings]
     root = settings[0].root
     with _only_one_run(root), quiet(Path(root, "run.log")) as narrator:
         _say_what_comes(narrator, root)
@@ -45,6 +46,7 @@ def run(settings: list[PipelineSettings]) -> None:
             except Exception as error:
                 if known := user_error(error):
                     raise known from error
+                _log.exception("the run failed")
                 raise
             if summaries[-1].all_cached:
                 narrator.console.print("  nothing new: everything was cached, nothing pushed")

@@ -30,7 +30,6 @@ class RunSummary:
       seconds: by component.
     """
 
-    run_id: str
     span: int
     start: str
     documents: int
@@ -39,7 +38,6 @@ class RunSummary:
     tokens_per_second: float
     before: dict[str, float] | None
     after: dict[str, float]
-    blessed: bool
     verdict: str
     pushed_to: str | None
     all_cached: bool
@@ -50,7 +48,7 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
     """Reads the summary of a complete run from its artifacts."""
     nodes = lineage.nodes(run_id)
     trainer, evaluator = nodes["Trainer"], nodes["Evaluator"]
-    training = json.loads(Path(package_folder(trainer.outputs["model"].uri), "training.json").read_text())
+    training = json.loads(Path(package_folder(trainer.outputs["model"].uri), manifests.TRAINING).read_text())
     examples = manifests.read(nodes["PretrainingExampleGen"].outputs["examples"].uri)
     baseline = evaluator.inputs.get("baseline_model")
     after = _figures(evaluator, evaluation_module.CANDIDATE if baseline else "")
@@ -60,9 +58,7 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
     pushed_now = pusher.state != "CACHED" and pushed["pushed"].int_value
     versions = lineage.pushed_versions()
     compared_with = f"version {versions.get(baseline.id, '?')}" if baseline else ""
-    blessed = bool(evaluator.outputs["blessing"].custom_properties["blessed"].int_value)
     return RunSummary(
-        run_id=run_id,
         span=nodes["DocumentGen"].outputs["examples"].custom_properties["span"].int_value,
         start=_start(nodes, versions),
         documents=examples["documents"],
@@ -71,7 +67,6 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
         tokens_per_second=training["last_interval"]["tokens_per_second"],
         before=before,
         after=after,
-        blessed=blessed,
         verdict=_verdict(evaluator, compared_with, after, before),
         pushed_to=pushed["pushed_destination"].string_value if pushed_now else None,
         all_cached=all(node.state == "CACHED" for node in nodes.values() if not node.is_resolver),
@@ -101,10 +96,14 @@ def _verdict(evaluator: NodeRun, compared_with: str, after: dict[str, float], be
             return f"not blessed: MLM accuracy {accuracy:.2%} is below the floor of {floor:.2%}"
         needed = threshold.change_threshold.absolute.value
         gain = accuracy - before["mlm_accuracy"] if before else 0.0
-        return f"not blessed: MLM accuracy {gain:+.2%} against {compared_with}, should be {needed:+.2%} or more"
+        return f"not blessed: MLM accuracy {_points(gain)} against {compared_with}, should be {_points(needed)} or more"
     if before is None:
         return "blessed: above the floor, no version to compare with"
-    return f"blessed: MLM accuracy {accuracy - before['mlm_accuracy']:+.2%} against {compared_with}"
+    return f"blessed: MLM accuracy {_points(accuracy - before['mlm_accuracy'])} against {compared_with}"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.2f} points"
 
 
 def table(summaries: Sequence[RunSummary]) -> rich.table.Table:

@@ -17,21 +17,26 @@ from albert_model.training.settings import TrainingSettings
 
 
 class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class CorpusSettings(_Section):
     """Where the text is and how it is split."""
 
-    path: str = pydantic.Field(description="Folder of the spans.")
+    path: str = pydantic.Field(min_length=1, description="Folder of the spans.")
     pattern: str = pydantic.Field(
         default="span-{SPAN}/*/*.txt*",
         description="Files below `path`, plain or .gz. {SPAN}, or {YYYY}, {MM} and {DD}, stand for the span; the "
         "folder between the span and the file is the domain.",
     )
-    span: int | Literal["latest"] = pydantic.Field(default="latest", description="The span to train on.")
+    span: int | Literal["latest"] = pydantic.Field(
+        default="latest", description="The span to train on. latest: the highest number there is."
+    )
     eval_fraction: float = pydantic.Field(
-        default=0.1, gt=0, lt=1, description="Share of documents that is held out, chosen by a hash of their text."
+        default=0.1,
+        ge=0.001,
+        le=0.999,
+        description="Share of documents that is held out, chosen by a hash of their text.",
     )
     max_sentences_per_document: int = pydantic.Field(
         default=256, ge=2, description="A longer document is cut into several."
@@ -42,7 +47,7 @@ class EvaluationSettings(_Section):
     """What blesses a model."""
 
     min_mlm_accuracy: float = pydantic.Field(
-        default=0.0, ge=0, le=1, description="Floor of the masked-language-model accuracy on held-out text."
+        default=0.01, ge=0, le=1, description="Floor of the masked-language-model accuracy on held-out text."
     )
     min_mlm_accuracy_gain: float = pydantic.Field(
         default=0.001, gt=0, le=1, description="What a model must gain on the blessed one on the same text."
@@ -52,7 +57,7 @@ class EvaluationSettings(_Section):
 class PushSettings(_Section):
     """Where blessed encoders go."""
 
-    destination: str = pydantic.Field(description="Folder of the versions.")
+    destination: str = pydantic.Field(min_length=1, description="Folder of the versions.")
 
 
 class BeamSettings(_Section):
@@ -71,7 +76,7 @@ class PipelineSettings(_Section):
     """All settings of a pipeline. Relative paths count from the folder that the command is run in."""
 
     name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Of the pipeline, in the metadata.")
-    root: str = pydantic.Field(description="Folder of all artifacts, metadata, checkpoints and logs.")
+    root: str = pydantic.Field(min_length=1, description="Folder of all artifacts, metadata, checkpoints and logs.")
     corpus: CorpusSettings
     model: Annotated[AlbertConfig, pydantic.BeforeValidator(_read_model_config)] = pydantic.Field(
         description="An albert_config.json, or its fields."
@@ -130,7 +135,7 @@ def _with_absolute_paths(settings: PipelineSettings) -> PipelineSettings:
 
 
 def _absolute(path: str) -> str:
-    return path if "://" in path else os.path.abspath(path)
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
 def _read_yaml(path: str | Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from albert_model.errors import InputError
 
 SPLITS = ("train", "eval")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BUCKETS = 1000
+BUCKETS = 1000
 
 
 @dataclass(frozen=True)
@@ -84,5 +84,5 @@ def identify(sentences: Iterable[str]) -> str:
 
 def split_of(document_id: str, eval_fraction: float) -> str:
     """The split of a document depends on its text alone: the same in every span, run and file."""
-    bucket = int(document_id[:12], 16) % _BUCKETS
-    return "eval" if bucket < round(eval_fraction * _BUCKETS) else "train"
+    bucket = int(document_id[:12], 16) % BUCKETS
+    return "eval" if bucket < round(eval_fraction * BUCKETS) else "train"

@@ -29,7 +29,7 @@ _USER_DEFINED_SYMBOLS = ["(", ")", '"', "-", ".", "–", "£", "€"]
 class TokenizerSettings(pydantic.BaseModel):
     """How a vocabulary is trained."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     do_lower_case: bool = pydantic.Field(default=True, description="Lower-case the text, as all released ALBERTs do.")
     character_coverage: float = pydantic.Field(
@@ -96,14 +96,6 @@ class Tokenizer:
             return cls(Path(path).read_bytes(), do_lower_case, source=str(path))
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-
-    @property
-    def pad_id(self) -> int:
-        return _SPECIAL_IDS["<pad>"]
-
-    @property
-    def unk_id(self) -> int:
-        return _SPECIAL_IDS["<unk>"]
 
     @property
     def cls_id(self) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from albert_model.errors import InputError
 from albert_model.training.lamb import Lamb
 
 _log = logging.getLogger("albert.training")
@@ -45,7 +46,11 @@ class Checkpoints:
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=_KEEP)
 
     def restore(self) -> bool:
-        """Restores the newest checkpoint that can be read; says whether there was one."""
+        """Restores the newest checkpoint that can be read; says whether there was one.
+
+        Raises:
+          InputError: there are checkpoints, and none can be read.
+        """
         for path in reversed(self._manager.checkpoints):
             try:
                 self._checkpoint.restore(path).assert_consumed()
@@ -53,6 +58,8 @@ class Checkpoints:
                 _log.warning("checkpoint %s cannot be read, trying the one before: %s", path, error)
             else:
                 return True
+        if self._manager.checkpoints:
+            raise InputError(f"{self._manager.directory}: no checkpoint can be read. Remove the folder to train anew.")
         return False
 
     def save(self) -> None:

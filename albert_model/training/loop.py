@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from albert_model.config import AlbertConfig
@@ -139,7 +140,7 @@ class _Training:
             # Divided by the counts of the whole batch, so that the replicas' gradients add up to the batch's.
             loss = sums["mlm_loss"] / (predictions + 1e-5) + sums["sop_loss"] / examples
         gradients = tape.gradient(loss, list(self.variables.values()))
-        self.optimizer.apply(gradients, self._learning_rate())
+        self.optimizer.apply(gradients, self._learning_rate(self.step))
         return sums
 
     def _scores(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, Any]:
@@ -154,8 +155,8 @@ class _Training:
             name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for name, value in sums.items()
         }
 
-    def _learning_rate(self) -> tf.Tensor:
-        return warmup_then_decay(self.step, self.settings.learning_rate, self.warmup_steps, self.total_steps)
+    def _learning_rate(self, step: int | tf.Tensor) -> tf.Tensor:
+        return warmup_then_decay(step, self.settings.learning_rate, self.warmup_steps, self.total_steps)
 
     # === Loop ===
 
@@ -180,10 +181,12 @@ class _Training:
         for step in range(start + 1, self.total_steps + 1):
             interval.add(self.train_step(next(batches)))
             if step % self.settings.log_every == 0 or step in (start + 1, self.total_steps):
+                interval.check_finite(step)
                 figures = interval.close()
                 self._report(step, progress.eta(step), figures)
                 interval = _Interval()
             if step % self.settings.checkpoint_every == 0 or step == self.total_steps:
+                interval.check_finite(step)
                 with interval.paused():
                     self.checkpoints.save()
                     self._evaluate(data)
@@ -217,7 +220,7 @@ class _Training:
         return figures
 
     def _report(self, step: int, eta: str, figures: dict[str, float]) -> None:
-        learning_rate = float(self._learning_rate())
+        learning_rate = float(self._learning_rate(step - 1))  # the one that this step was taken with
         self.metrics.write("train", step, figures | {"learning_rate": learning_rate})
         _log.info(
             "step %d of %d, %s, lr %.2e, %s tokens/s, ETA %s",
@@ -268,6 +271,19 @@ class _Interval:
         before = time.monotonic()
         yield
         self._started += time.monotonic() - before
+
+    def check_finite(self, step: int) -> None:
+        """Makes sure that the losses are numbers; a model that they are not of learns nothing more.
+
+        Raises:
+          InputError: they are not.
+        """
+        losses = [s["mlm_loss"] + s["sop_loss"] for s in self._steps]
+        if losses and not np.isfinite(tf.add_n(losses).numpy()):
+            raise InputError(
+                f"training: the loss is not a number any more at step {step}. Lower training.learning_rate, or raise "
+                "training.warmup_steps or training.batch_size."
+            )
 
     def close(self) -> dict[str, float]:
         sums = {name: float(tf.add_n([step[name] for step in self._steps])) for name in self._steps[0]}

@@ -8,9 +8,12 @@ from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
+from albert_model.text.documents import BUCKETS
 from components.document_gen import executor
 
-_BUCKETS = 1000
+# Raise it when the results of any component change for the same inputs. TFX's cache knows inputs and settings but
+# not code; with new documents everything after them is made anew.
+CODE_VERSION = 1
 
 
 class DocumentGen(FileBasedExampleGen):
@@ -33,13 +36,13 @@ class DocumentGen(FileBasedExampleGen):
     def __init__(
         self, input_base: str, pattern: str, eval_fraction: float, max_sentences: int, span: int | None = None
     ):
-        held_out = round(eval_fraction * _BUCKETS)
+        held_out = round(eval_fraction * BUCKETS)
         splits = [
-            example_gen_pb2.SplitConfig.Split(name="train", hash_buckets=_BUCKETS - held_out),
+            example_gen_pb2.SplitConfig.Split(name="train", hash_buckets=BUCKETS - held_out),
             example_gen_pb2.SplitConfig.Split(name="eval", hash_buckets=held_out),
         ]
         settings = struct_pb2.Struct()
-        settings.update({"max_sentences": max_sentences})
+        settings.update({"max_sentences": max_sentences, "code_version": CODE_VERSION})
         custom_config = example_gen_pb2.CustomConfig()
         custom_config.custom_config.Pack(settings)
         super().__init__(

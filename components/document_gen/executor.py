@@ -7,6 +7,7 @@ import gzip
 import itertools
 import logging
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -27,7 +28,10 @@ from components import manifests
 from components.sharding import COUNTS, Record, WriteCounts, WriteShards, mark_examples, read_counts, shards_for
 
 _log = logging.getLogger("albert.documents")
+_COUNTED_WHILE_READING = ("sentences", "text_bytes", "cut_documents")
 _BATCH = 64  # documents encoded at once
+_PARTS = 20  # into which a text without blank lines is cut where fewer leave nothing to hold out
+_SHORTEST_DOCUMENT = 4  # sentences
 _GZIP_RATIO = 4  # text bytes in a compressed byte, about
 
 
@@ -42,10 +46,15 @@ class Executor(BaseBeamExecutor):
     ) -> None:
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         pattern = os.path.join(exec_properties["input_base"], _input_pattern(exec_properties))
-        files = sorted(tf.io.gfile.glob(pattern))
+        files = sorted(path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path))
         eval_fraction, max_sentences = _output_settings(exec_properties)
         counts = self._write_documents(examples.uri, files, domain_base(pattern), eval_fraction, max_sentences)
-        _check(counts, len(files), pattern)
+        if _has_no_blank_line(counts):
+            if not all(counts[split] for split in SPLITS):
+                max_sentences = max(_SHORTEST_DOCUMENT, counts["sentences"] // _PARTS)
+                counts = self._write_documents(examples.uri, files, domain_base(pattern), eval_fraction, max_sentences)
+            _warn_of_no_blank_line(counts, pattern, max_sentences)
+        _check(counts, pattern)
         mark_examples(examples)
         manifests.write(
             examples,
@@ -53,10 +62,9 @@ class Executor(BaseBeamExecutor):
                 "documents": counts["train"] + counts["eval"],
                 "train_documents": counts["train"],
                 "eval_documents": counts["eval"],
-                "sentences": counts["sentences"],
-                "text_bytes": counts["text_bytes"],
-                "files": len(files),
-                "cut_documents": counts["cut_documents"],
+                "fingerprint": f"{counts['key_sum'] % 2**128:032x}",  # of the documents, in whatever files and order
+                "read": {key: counts[key] for key in ("sentences", "text_bytes", "cut_documents")}
+                | {"files": len(files)},
                 "dropped": {"duplicate_documents": counts["duplicates"]},
                 "settings": {"pattern": pattern, "eval_fraction": eval_fraction, "max_sentences": max_sentences},
             },
@@ -76,7 +84,7 @@ class Executor(BaseBeamExecutor):
                 | "ReadDocuments"
                 >> beam.ParDo(_ReadDocuments(base, eval_fraction, max_sentences)).with_outputs(COUNTS, main="records")
             )
-            written = read.records | write
+            written = (read.records,) | write
             _ = (read[COUNTS], written) | WriteCounts(counts_path)
         write.remove_temporary_files()
         return read_counts(counts_path)
@@ -100,6 +108,7 @@ class _ReadDocuments(beam.DoFn):
                 Record(split_of(d.document_id, self._eval_fraction), bytes.fromhex(d.document_id), value)
                 for d, value in zip(batch, encode_documents(batch), strict=True)
             ]
+        counts["files_with_text"] += bool(counts["sentences"])
         yield beam.pvalue.TaggedOutput(COUNTS, counts)
 
 
@@ -113,13 +122,15 @@ def read_lines(path: str) -> Iterator[bytes]:
     """Lines of a plain or gzipped file.
 
     Raises:
-      InputError: the file is not there, or is a broken gzip file.
+      InputError: the file cannot be read, or is a damaged gzip file.
     """
     try:
         with tf.io.gfile.GFile(path, "rb") as file, _decompressed(path, file) as lines:
             yield from lines
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path}: damaged gzip file ({error}). Copy or compress it again.") from error
+    except tf.errors.OpError as error:
+        raise InputError(f"{path}: cannot be read ({error.message}).") from error
 
 
 def _decompressed(path: str, file: tf.io.gfile.GFile):
@@ -160,18 +171,26 @@ def _output_settings(exec_properties: dict[str, Any]) -> tuple[float, int]:
     return buckets["eval"] / sum(buckets.values()), int(settings["max_sentences"])
 
 
-def _check(counts: Counter[str], files: int, pattern: str) -> None:
-    """Raises InputError where there is nothing to go on with; warns where the text looks wrong."""
+def _has_no_blank_line(counts: Counter[str]) -> bool:
+    return counts["whole_documents"] == counts["files_with_text"] and (
+        counts["files_with_text"] == 1 or counts["cut_documents"] > 0
+    )
+
+
+def _warn_of_no_blank_line(counts: Counter[str], pattern: str, max_sentences: int) -> None:
+    _log.warning(
+        "%s: no blank line, so each file (%d) is one document%s. Put a blank line between documents.",
+        pattern,
+        counts["files_with_text"],
+        f", cut every {max_sentences} sentences" if counts["cut_documents"] else "",
+    )
+
+
+def _check(counts: Counter[str], pattern: str) -> None:
+    """Raises InputError where there is nothing to go on with."""
     if not counts["sentences"]:
         raise InputError(
             f"{pattern}: the files hold no text. Write one sentence per line, a blank line between documents."
-        )
-    if counts["whole_documents"] == files and (files == 1 or counts["cut_documents"]):
-        _log.warning(
-            "%s: no blank line, so each of the %d files is one document%s. Put a blank line between documents.",
-            pattern,
-            files,
-            f" (too long ones are cut, {counts['cut_documents']} times)" if counts["cut_documents"] else "",
         )
     for split in SPLITS:
         if not counts[split]:

@@ -61,6 +61,8 @@ def publish(destination: Path, source: str, model_uri: str) -> Path:
       model_uri: for the manifest.
     """
     destination.mkdir(parents=True, exist_ok=True)
+    if pushed_before := _version_of(destination, model_uri):
+        return pushed_before
     staging = destination / f".staging-{uuid.uuid4().hex}"
     try:
         _write(staging, source)
@@ -81,6 +83,15 @@ def versions(destination: Path) -> list[int]:
     return sorted(int(child.name) for child in destination.iterdir() if child.name.isdecimal())
 
 
+def _version_of(destination: Path, model_uri: str) -> Path | None:
+    """The newest version, if it is of this model: a push that was killed before it was recorded is not repeated."""
+    for newest in versions(destination)[-1:]:
+        folder = destination / str(newest)
+        if json.loads((folder / manifests.FILE_NAME).read_text())["lineage"]["model"] == model_uri:
+            return folder
+    return None
+
+
 def _write(folder: Path, source: str) -> None:
     trained = package.read(source)
     package.write(folder, trained)
@@ -91,7 +102,7 @@ def _write(folder: Path, source: str) -> None:
 def _write_manifest(folder: Path, source: str, model_uri: str) -> None:
     """`manifest.json`: SHA-256 of every file, where the model came from, and how it was trained."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    training = json.loads(Path(source, "training.json").read_text())
+    training = json.loads(Path(source, manifests.TRAINING).read_text())
     manifest = {
         "format_version": manifests.FORMAT_VERSION,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

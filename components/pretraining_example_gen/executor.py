@@ -51,7 +51,7 @@ class Executor(BaseBeamExecutor):
         tokenizer = read_vocabulary(vocabulary)
         text = manifests.read(documents.uri)
 
-        counts = self._write_examples(documents.uri, examples.uri, vocabulary, settings, text["text_bytes"])
+        counts = self._write_examples(documents.uri, examples.uri, vocabulary, settings, text["read"]["text_bytes"])
         for split in SPLITS:
             if not counts[split]:
                 raise InputError(
@@ -82,7 +82,7 @@ class Executor(BaseBeamExecutor):
                 )
                 for split in SPLITS
             ]
-            written = [outputs.records for outputs in made] | beam.Flatten() | write
+            written = tuple(outputs.records for outputs in made) | write
             _ = (*(outputs[COUNTS] for outputs in made), written) | WriteCounts(counts_path)
         write.remove_temporary_files()
         return read_counts(counts_path)
@@ -132,6 +132,7 @@ def _manifest(
         "train_examples": counts["train"],
         "eval_examples": counts["eval"],
         "documents": text["documents"],
+        "documents_fingerprint": text["fingerprint"],
         "tokens": counts["tokens"],
         "predictions": counts["predictions"],
         "swapped": counts["swapped"],

@@ -40,7 +40,7 @@ def make_tokenizer(
 
 
 def _train(documents: types.Artifact, vocab_size: int, settings: TokenizerSettings) -> Tokenizer:
-    share = min(1.0, settings.max_sentences / manifests.read(documents.uri)["sentences"])
+    share = min(1.0, settings.max_sentences / manifests.read(documents.uri)["read"]["sentences"])
     return train(_sample(_sentences(documents.uri), share), vocab_size, settings)
 
 

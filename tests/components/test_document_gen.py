@@ -63,7 +63,7 @@ def test_documents_splits_domains_and_counts(tmp_path):
     manifest = manifests.read(artifact.uri)
     assert manifest["documents"] == len(everything) == 50
     assert manifest["dropped"] == {"duplicate_documents": 5}
-    assert (manifest["files"], manifest["sentences"]) == (4, 110)
+    assert (manifest["read"]["files"], manifest["read"]["sentences"]) == (4, 110)
     assert artifact.custom_properties["train_documents"].int_value == len(found["train"])
     assert artifact.custom_properties["span"].int_value == 1
 
@@ -76,14 +76,31 @@ def test_the_same_text_in_other_files_gives_the_same_bytes(tmp_path):
         shards = [[tf.io.gfile.GFile(p, "rb").read() for p in split_files(a.uri, split)] for a in (one, other)]
         assert shards[0] == shards[1]
         assert shards[0][0]
+    assert manifests.read(one.uri)["fingerprint"] == manifests.read(other.uri)["fingerprint"]
+
+
+def test_the_fingerprint_tells_texts_apart(tmp_path):
+    artifacts = [generate(tmp_path / str(n), {"x/a.txt": texts(n)}) for n in (40, 41)]
+    assert len({manifests.read(a.uri)["fingerprint"] for a in artifacts}) == 2
 
 
 def test_a_corpus_without_blank_line_is_one_document_with_a_warning(tmp_path, caplog):
     text = "".join(f"Sentence {i}.\n" for i in range(500))
     artifact = generate(tmp_path, {"x/a.txt": text}, max_sentences=20)
     manifest = manifests.read(artifact.uri)
-    assert (manifest["documents"], manifest["cut_documents"]) == (25, 24)
-    assert "no blank line, so each of the 1 files is one document" in caplog.text
+    assert (manifest["documents"], manifest["read"]["cut_documents"]) == (25, 24)
+    assert "no blank line, so each file (1) is one document, cut every 20 sentences" in caplog.text
+
+
+def test_a_short_corpus_without_blank_line_is_cut_finer_so_that_some_is_held_out(tmp_path, caplog):
+    """At 100 sentences a document, these two would all fall into one split."""
+    text = "".join(f"Sentence {i}.\n" for i in range(120))
+    artifact = generate(tmp_path, {"x/a.txt": text, "x/empty.txt": "\n"}, eval_fraction=0.1)
+    manifest = manifests.read(artifact.uri)
+    assert manifest["train_documents"] > 0
+    assert manifest["eval_documents"] > 0
+    assert sum(len(d.sentences) for s in ("train", "eval") for d in documents_of(artifact, s)) == 120
+    assert "no blank line, so each file (1) is one document, cut every 6 sentences" in caplog.text
 
 
 def test_files_without_a_folder_between_have_the_default_domain(tmp_path):

@@ -37,12 +37,19 @@ def test_a_version_is_complete_and_its_manifest_true(source, tmp_path):
 
 
 def test_versions_count_up_and_what_is_pushed_stays(source, tmp_path):
-    first = publish(tmp_path, source, "")
+    first = publish(tmp_path, source, "a")
     before = (first / "manifest.json").read_bytes()
-    assert publish(tmp_path, source, "").name == "2"
+    assert publish(tmp_path, source, "b").name == "2"
     (tmp_path / "notes").mkdir()
     assert versions(tmp_path) == [1, 2]
     assert (first / "manifest.json").read_bytes() == before
+
+
+def test_a_model_that_is_the_newest_version_already_is_not_pushed_again(source, tmp_path):
+    """As after a push that was killed before it was recorded."""
+    assert publish(tmp_path, source, "a").name == "1"
+    assert publish(tmp_path, source, "a").name == "1"
+    assert versions(tmp_path) == [1]
 
 
 def test_two_writers_at_once_get_a_version_each(source, tmp_path):
@@ -54,27 +61,27 @@ def test_two_writers_at_once_get_a_version_each(source, tmp_path):
 
 
 def test_a_failure_leaves_nothing_behind(source, tmp_path, monkeypatch):
-    publish(tmp_path, source, "")
+    publish(tmp_path, source, "a")
 
     def full_disk(*_args, **_options):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(keras_h5, "write", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        publish(tmp_path, source, "")
+        publish(tmp_path, source, "b")
     assert [child.name for child in tmp_path.iterdir()] == ["1"]
 
 
 def _killed_before_the_rename(destination, source):
     executor._write_manifest = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-    publish(destination, source, "")
+    publish(destination, source, "b")
 
 
 def test_a_writer_that_is_killed_publishes_nothing(source, tmp_path):
-    publish(tmp_path, source, "")
+    publish(tmp_path, source, "a")
     process = multiprocessing.get_context("spawn").Process(target=_killed_before_the_rename, args=(tmp_path, source))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert versions(tmp_path) == [1]
-    assert publish(tmp_path, source, "").name == "2"
+    assert publish(tmp_path, source, "b").name == "2"

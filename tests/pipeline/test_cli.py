@@ -89,8 +89,15 @@ def test_two_runs_in_one_root(tmp_path):
         assert "another run is at work" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("option", ["training.max_steps", "=3"])
+@pytest.mark.parametrize("option", ["training.max_steps", "=3", "training.max_steps=["])
 def test_a_malformed_override(option):
     done = albert("pipeline", "run", "--config", "configs/pipelines/demo.yaml", "--set", option)
-    assert done.returncode in (1, 2)
+    assert done.returncode == 2
+    assert "Invalid value for '--set'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_training_that_diverges_pushes_nothing(tmp_path):
+    message = refused(tmp_path, **{"training.learning_rate": 1e30, "training.log_every": 5})
+    assert "training: the loss is not a number any more at step" in message
+    assert "Lower training.learning_rate" in message

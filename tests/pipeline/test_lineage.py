@@ -10,6 +10,7 @@ def test_summaries_tell_of_each_run(demo):
     assert first.before is None
     assert second.after["mlm_accuracy"] > second.before["mlm_accuracy"]
     assert second.verdict.startswith("blessed: MLM accuracy +")
+    assert second.verdict.endswith("points against version 1")
     assert second.pushed_to == str(demo.encoders / "2")
     assert third.pushed_to is None
     assert first.seconds["Trainer"] > 1

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -20,6 +22,7 @@ def test_every_pipeline_that_ships_is_valid(path):
 
 def test_paths_are_made_absolute_and_remote_ones_left_alone():
     settings = load_settings(DEMO, {"push.destination": "gs://bucket/encoders"})
+    assert load_settings(DEMO, {"root": "~/x"}).root == str(Path.home() / "x")
     assert settings.root == str(ROOT / "runs" / "demo")
     assert settings.corpus.path == str(ROOT / "tests" / "data" / "postgresql-manual")
     assert settings.push.destination == "gs://bucket/encoders"
@@ -43,7 +46,10 @@ def test_overrides_go_before_the_file():
         ({"training.batch_size": "many"}, "training.batch_size: Input should be a valid integer"),
         ({"training.batch_size": 0}, "training.batch_size: Input should be greater than or equal to 1 (got 0)"),
         ({"training.strategy": "two"}, "training.strategy: Input should be 'one' or 'mirror' (got 'two')"),
-        ({"corpus.eval_fraction": 1.5}, "corpus.eval_fraction: Input should be less than 1 (got 1.5)"),
+        ({"corpus.eval_fraction": 1.5}, "corpus.eval_fraction: Input should be less than or equal to 0.999 (got 1.5)"),
+        ({"training.learning_rate": float("inf")}, "training.learning_rate: Input should be a finite number (got inf)"),
+        ({"training.batch_size": True}, "training.batch_size: Input should be a valid integer (got True)"),
+        ({"root": ""}, "root: String should have at least 1 character"),
         ({"name": "No Spaces!"}, "name: String should match pattern"),
         ({"push": None}, "push: Input should be a valid dictionary"),
         ({"model": "configs/models/none.json"}, "model: configs/models/none.json: cannot be read"),

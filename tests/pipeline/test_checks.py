@@ -1,0 +1,78 @@
+import sqlite3
+
+import pytest
+
+from albert_model.errors import InputError
+from pipeline.checks import check
+from pipeline.settings import load_settings
+from tests.demo import ROOT
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    for name in (
+        "span-1/law/a.txt",
+        "span-2/law/a.txt",
+        "span-10/law/a.txt.gz",
+        "span-x/law/a.txt",
+        "span-11/law/b.md",
+    ):
+        path = tmp_path / "corpus" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("A.\n")
+    return tmp_path / "corpus"
+
+
+def settings(corpus, monkeypatch, **overrides):
+    monkeypatch.chdir(ROOT)
+    values = {"corpus.path": str(corpus), "root": f"{corpus}/../root", "push.destination": f"{corpus}/../root/encoders"}
+    return load_settings("configs/pipelines/demo.yaml", values | overrides)
+
+
+def test_the_latest_span_is_the_highest_number_with_files(corpus, monkeypatch):
+    assert check(settings(corpus, monkeypatch)).corpus.span == 10
+
+
+def test_a_span_may_have_leading_zeros(corpus, monkeypatch):
+    (corpus / "s03").mkdir()
+    (corpus / "s03" / "a.txt").write_text("A.\n")
+    overrides = {"corpus.pattern": "s{SPAN:2}/*.txt"}
+    assert check(settings(corpus, monkeypatch, **overrides)).corpus.span == 3
+    assert check(settings(corpus, monkeypatch, **overrides, **{"corpus.span": 3})).corpus.span == 3
+
+
+def test_spans_by_date_are_left_to_tfx(corpus, monkeypatch):
+    (corpus / "2026-11-20").mkdir()
+    (corpus / "2026-11-20" / "a.txt").write_text("A.\n")
+    found = check(settings(corpus, monkeypatch, **{"corpus.pattern": "{YYYY}-{MM}-{DD}/*.txt"}))
+    assert found.corpus.span == "latest"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"corpus.span": 3}, "no file matches .*/span-3/"),
+        ({"corpus.pattern": "*/*.txt", "corpus.span": 3}, "corpus.span: 3 is asked for, but corpus.pattern has no"),
+        ({"corpus.pattern": "span-{SPAN}/*.txt"}, "corpus.pattern: no file matches"),
+        ({"root": "gs://bucket/root"}, "root: gs://bucket/root is not on this machine"),
+        ({"push.destination": "gs://bucket/e"}, "push.destination: gs://bucket/e is not on this machine"),
+        ({"corpus.path": "a[b]"}, "corpus.path: .*a\\[b\\] holds a character"),
+    ],
+)
+def test_what_cannot_work_is_refused(corpus, monkeypatch, overrides, message):
+    with pytest.raises(InputError, match=message):
+        check(settings(corpus, monkeypatch, **overrides))
+
+
+def test_artifacts_without_metadata_and_damaged_metadata_are_refused(corpus, monkeypatch):
+    checked = check(settings(corpus, monkeypatch))
+    root = corpus.parent / "root"
+    (root / "DocumentGen").mkdir()
+    with pytest.raises(InputError, match=r"holds artifacts, but .*metadata\.sqlite is gone"):
+        check(checked)
+    (root / "metadata.sqlite").write_bytes(b"no database " * 100)
+    with pytest.raises(InputError, match=r"metadata\.sqlite is damaged"):
+        check(checked)
+    (root / "metadata.sqlite").unlink()
+    sqlite3.connect(root / "metadata.sqlite").close()
+    assert check(checked) == checked
