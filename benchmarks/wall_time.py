@@ -49,7 +49,9 @@ def run_demo(config: str, root: str) -> float:
 
 def print_times(root: Path) -> None:
     lineage = Lineage(str(root / "metadata.sqlite"))
-    runs = [lineage.nodes(run_id) for run_id in lineage.run_ids]
+    runs = [nodes for run_id in lineage.run_ids if "EncoderPusher" in (nodes := lineage.nodes(run_id))]
+    if not runs:
+        sys.exit(f"{root}: no run is complete.")
     table = rich.table.Table(title="Seconds by component", title_justify="left")
     table.add_column("component")
     for number, run in enumerate(runs, start=1):
