@@ -10,7 +10,7 @@ import pydantic
 class ExampleSettings(pydantic.BaseModel):
     """How documents become sentence-order and masked-language-model examples."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_seq_length: int = pydantic.Field(default=512, ge=8, description="Pieces in an example, special ones included.")
     max_predictions_per_seq: int = pydantic.Field(default=20, ge=1, description="Masked pieces in an example at most.")

@@ -29,7 +29,7 @@ _USER_DEFINED_SYMBOLS = ["(", ")", '"', "-", ".", "–", "£", "€"]
 class TokenizerSettings(pydantic.BaseModel):
     """How a vocabulary is trained."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     do_lower_case: bool = pydantic.Field(default=True, description="Lower-case the text, as all released ALBERTs do.")
     character_coverage: float = pydantic.Field(

@@ -12,7 +12,7 @@ _PUBLISHED_WARMUP = 3125
 class TrainingSettings(pydantic.BaseModel):
     """How a network is trained on examples."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     batch_size: int = pydantic.Field(default=4096, ge=1, description="Examples a step over all replicas.")
     epochs: int = pydantic.Field(default=1, ge=1, description="Passes over the training examples.")
