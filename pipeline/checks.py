@@ -29,8 +29,10 @@ def check(settings: PipelineSettings) -> PipelineSettings:
     for key, path in (("root", settings.root), ("corpus.path", corpus), ("push.destination", destination)):
         if "://" in path:
             raise InputError(f"{key}: {path} is not on this machine, and this runner works on local folders only.")
-    if any(character in corpus for character in "*?["):
-        raise InputError(f"corpus.path: {corpus} holds a character that stands for others in patterns. Rename it.")
+        if any(character in path for character in "*?[]{}"):
+            raise InputError(
+                f"{key}: {path} holds a character that stands for others in patterns (*?[]{{}}). Rename it."
+            )
     settings = _with_span(settings)
     _check_writable("root", settings.root)
     _check_writable("push.destination", settings.push.destination)
@@ -51,8 +53,8 @@ def _with_span(settings: PipelineSettings) -> PipelineSettings:
     if corpus.span == "latest":
         before = len(os.path.join(corpus.path, corpus.pattern[: placeholder.start()]))
         spans = [re.match(r"\d+", path[before:]) for path in _files(corpus, "[0-9]*")]
-        return settings.with_span(max(int(span[0]) for span in spans if span))
-    _files(corpus, f"{corpus.span:0{placeholder[1] or 0}d}")
+        settings = settings.with_span(max(int(span[0]) for span in spans if span))
+    _files(corpus, f"{settings.corpus.span:0{placeholder[1] or 0}d}")
     return settings
 
 
@@ -67,7 +69,8 @@ def _files(corpus: CorpusSettings, span: str) -> list[str]:
     if not found:
         raise InputError(
             f"corpus.pattern: no file matches {pattern}. Put text files there, one sentence per line, or set "
-            "corpus.pattern to where they are (span-{SPAN}/*.txt* if there is no folder for each domain)."
+            "corpus.pattern to where they are (span-{SPAN}/*.txt* if there is no folder for each domain, "
+            "{SPAN:2} for numbers such as 02)."
         )
     return found
 

@@ -77,7 +77,7 @@ def run(config: str, spans: tuple[int, ...], overrides: dict[str, Any], debug: b
             raise
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
-        click.echo("Interrupted. The same command goes on from the last checkpoint.", err=True)
+        click.echo("Interrupted. The same command goes on where this one stopped.", err=True)
         sys.exit(130)
     except Exception as error:
         if debug:

@@ -50,6 +50,12 @@ def run(settings: list[PipelineSettings]) -> None:
                 raise
             if summaries[-1].all_cached:
                 narrator.console.print("  nothing new: everything was cached, nothing pushed")
+                if gone := summaries[-1].gone:
+                    narrator.console.print(
+                        f"  warning: {gone} was pushed before and is gone. Another push.destination pushes it again.",
+                        style="yellow",
+                        markup=False,
+                    )
             else:
                 narrator.console.print(f"  {summaries[-1].verdict}", markup=False)
         _say_what_was_logged(narrator, root)

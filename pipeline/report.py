@@ -26,6 +26,7 @@ class RunSummary:
       before, after: figures on the held-out text, of the model compared with and of the new one.
       verdict: why the model was blessed, or why not.
       pushed_to: the folder of the version that this run pushed; None if it pushed nothing.
+      gone: the folder of a version that an earlier run pushed and that is there no more.
       all_cached: every component found its result in the cache, so that nothing was trained or pushed.
       seconds: by component.
     """
@@ -40,6 +41,7 @@ class RunSummary:
     after: dict[str, float]
     verdict: str
     pushed_to: str | None
+    gone: str | None
     all_cached: bool
     seconds: dict[str, float]
 
@@ -55,7 +57,7 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
     before = _figures(evaluator, evaluation_module.BASELINE) if baseline else None
     pusher = nodes["EncoderPusher"]
     pushed = pusher.outputs["pushed_model"].custom_properties
-    pushed_now = pusher.state != "CACHED" and pushed["pushed"].int_value
+    version = pushed["pushed_destination"].string_value if pushed["pushed"].int_value else None
     versions = lineage.pushed_versions()
     compared_with = f"version {versions.get(baseline.id, '?')}" if baseline else ""
     return RunSummary(
@@ -68,7 +70,8 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
         before=before,
         after=after,
         verdict=_verdict(evaluator, compared_with, after, before),
-        pushed_to=pushed["pushed_destination"].string_value if pushed_now else None,
+        pushed_to=None if pusher.state == "CACHED" else version,
+        gone=version if version and not os.path.isdir(version) else None,
         all_cached=all(node.state == "CACHED" for node in nodes.values() if not node.is_resolver),
         seconds={node.name: node.seconds for node in nodes.values()},
     )
@@ -120,7 +123,7 @@ def table(summaries: Sequence[RunSummary]) -> rich.table.Table:
         "tokens/s": lambda s: "(cached)" if s.all_cached else f"{s.tokens_per_second:,.0f}",
         "MLM accuracy": lambda s: _change(s, "mlm_accuracy"),
         "SOP accuracy": lambda s: _change(s, "sop_accuracy"),
-        "verdict": lambda s: "nothing new: all cached" if s.all_cached else s.verdict,
+        "verdict": lambda s: f"all cached; {s.verdict}" if s.all_cached else s.verdict,
         "pushed": lambda s: _version(s.pushed_to) if s.pushed_to else "nothing",
     }
     for name, cell in rows.items():

@@ -82,7 +82,8 @@ class PipelineSettings(_Section):
         description="An albert_config.json, or its fields."
     )
     start: Literal["latest", "random"] = pydantic.Field(
-        default="latest", description="latest: from the newest blessed model, if there is one. random: from scratch."
+        default="latest",
+        description="latest: from the newest blessed model that was there before this text. random: from scratch.",
     )
     tokenizer: TokenizerSettings = TokenizerSettings()
     examples: ExampleSettings = ExampleSettings()
@@ -157,5 +158,7 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise InputError(f"--set {key}: {section} is no section.")
+            raise InputError(
+                f"--set {key}: {section} is no section. Set {section} itself, or write its keys in the file."
+            )
     values[last] = value

@@ -49,26 +49,17 @@ class Executor(BaseBeamExecutor):
         files = sorted(path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path))
         eval_fraction, max_sentences = _output_settings(exec_properties)
         counts = self._write_documents(examples.uri, files, domain_base(pattern), eval_fraction, max_sentences)
-        if _has_no_blank_line(counts):
-            if not all(counts[split] for split in SPLITS):
-                max_sentences = max(_SHORTEST_DOCUMENT, counts["sentences"] // _PARTS)
-                counts = self._write_documents(examples.uri, files, domain_base(pattern), eval_fraction, max_sentences)
-            _warn_of_no_blank_line(counts, pattern, max_sentences)
+        if _is_one_document_a_file(counts) and not all(counts[split] for split in SPLITS):
+            max_sentences = max(_SHORTEST_DOCUMENT, counts["sentences"] // _PARTS)
+            counts = self._write_documents(examples.uri, files, domain_base(pattern), eval_fraction, max_sentences)
         _check(counts, pattern)
-        mark_examples(examples)
-        manifests.write(
-            examples,
-            {
-                "documents": counts["train"] + counts["eval"],
-                "train_documents": counts["train"],
-                "eval_documents": counts["eval"],
-                "fingerprint": f"{counts['key_sum'] % 2**128:032x}",  # of the documents, in whatever files and order
-                "read": {key: counts[key] for key in ("sentences", "text_bytes", "cut_documents")}
-                | {"files": len(files)},
-                "dropped": {"duplicate_documents": counts["duplicates"]},
-                "settings": {"pattern": pattern, "eval_fraction": eval_fraction, "max_sentences": max_sentences},
-            },
+        _log.info(
+            "%s documents to train on, %s held out, %s duplicates dropped",
+            *(f"{counts[key]:,}" for key in (*SPLITS, "duplicates")),
         )
+        mark_examples(examples)
+        settings = {"pattern": pattern, "eval_fraction": eval_fraction, "max_sentences": max_sentences}
+        manifests.write(examples, _manifest(counts, len(files)) | {"settings": settings})
 
     def _write_documents(
         self, uri: str, files: list[str], base: str, eval_fraction: float, max_sentences: int
@@ -109,6 +100,14 @@ class _ReadDocuments(beam.DoFn):
                 for d, value in zip(batch, encode_documents(batch), strict=True)
             ]
         counts["files_with_text"] += bool(counts["sentences"])
+        if counts["whole_documents"] == 1 and counts["cut_documents"]:
+            _log.warning(
+                "%s: no blank line, so it is one document of %d sentences, cut every %d. "
+                "Put a blank line between documents.",
+                path,
+                counts["sentences"],
+                self._max_sentences,
+            )
         yield beam.pvalue.TaggedOutput(COUNTS, counts)
 
 
@@ -171,19 +170,8 @@ def _output_settings(exec_properties: dict[str, Any]) -> tuple[float, int]:
     return buckets["eval"] / sum(buckets.values()), int(settings["max_sentences"])
 
 
-def _has_no_blank_line(counts: Counter[str]) -> bool:
-    return counts["whole_documents"] == counts["files_with_text"] and (
-        counts["files_with_text"] == 1 or counts["cut_documents"] > 0
-    )
-
-
-def _warn_of_no_blank_line(counts: Counter[str], pattern: str, max_sentences: int) -> None:
-    _log.warning(
-        "%s: no blank line, so each file (%d) is one document%s. Put a blank line between documents.",
-        pattern,
-        counts["files_with_text"],
-        f", cut every {max_sentences} sentences" if counts["cut_documents"] else "",
-    )
+def _is_one_document_a_file(counts: Counter[str]) -> bool:
+    return counts["whole_documents"] == counts["files_with_text"] > 0
 
 
 def _check(counts: Counter[str], pattern: str) -> None:
@@ -198,3 +186,14 @@ def _check(counts: Counter[str], pattern: str) -> None:
                 f"{pattern}: no document of {counts['train'] + counts['eval']} falls into the {split} split. "
                 "Add text, put a blank line between documents, or change corpus.eval_fraction."
             )
+
+
+def _manifest(counts: Counter[str], files: int) -> dict[str, Any]:
+    return {
+        "documents": counts["train"] + counts["eval"],
+        "train_documents": counts["train"],
+        "eval_documents": counts["eval"],
+        "fingerprint": f"{counts['key_sum'] % 2**128:032x}",  # of the documents, in whatever files and order
+        "read": {"files": files} | {key: counts[key] for key in ("sentences", "text_bytes", "cut_documents")},
+        "dropped": {"duplicate_documents": counts["duplicates"]},
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter
 from typing import Any
@@ -31,6 +32,7 @@ from components.sharding import (
     split_files,
 )
 
+_log = logging.getLogger("albert.examples")
 _BATCH = 32  # documents made into examples at once
 _BYTES_PER_TEXT_BYTE = 2  # of records, one copy
 
@@ -58,6 +60,7 @@ class Executor(BaseBeamExecutor):
                     f"No example could be made of the {text[f'{split}_documents']} documents of the {split} split "
                     f"({dict(counts)}). Add text, or lower examples.max_seq_length."
                 )
+        _log.info("%s examples to train on, %s held out", *(f"{counts[split]:,}" for split in SPLITS))
         write_vocabulary(os.path.join(examples.uri, VOCABULARY), tokenizer)
         mark_examples(examples)
         manifests.write(examples, _manifest(counts, text, settings, tokenizer))

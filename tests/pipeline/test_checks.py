@@ -41,6 +41,13 @@ def test_a_span_may_have_leading_zeros(corpus, monkeypatch):
     assert check(settings(corpus, monkeypatch, **overrides, **{"corpus.span": 3})).corpus.span == 3
 
 
+def test_a_padded_span_that_the_pattern_does_not_say_is_pointed_out(corpus, monkeypatch):
+    (corpus / "span-012" / "law").mkdir(parents=True)
+    (corpus / "span-012" / "law" / "a.txt").write_text("A.\n")
+    with pytest.raises(InputError, match=r"no file matches .*/span-12/.*\{SPAN:2\} for numbers such as 02"):
+        check(settings(corpus, monkeypatch))
+
+
 def test_spans_by_date_are_left_to_tfx(corpus, monkeypatch):
     (corpus / "2026-11-20").mkdir()
     (corpus / "2026-11-20" / "a.txt").write_text("A.\n")
@@ -57,6 +64,7 @@ def test_spans_by_date_are_left_to_tfx(corpus, monkeypatch):
         ({"root": "gs://bucket/root"}, "root: gs://bucket/root is not on this machine"),
         ({"push.destination": "gs://bucket/e"}, "push.destination: gs://bucket/e is not on this machine"),
         ({"corpus.path": "a[b]"}, "corpus.path: .*a\\[b\\] holds a character"),
+        ({"root": "a*b"}, "root: .*holds a character"),
     ],
 )
 def test_what_cannot_work_is_refused(corpus, monkeypatch, overrides, message):

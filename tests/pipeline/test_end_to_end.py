@@ -185,6 +185,23 @@ def test_a_later_run_in_a_process_of_its_own_finds_everything_in_the_cache(demo)
     assert sorted(child.name for child in demo.encoders.iterdir()) == ["1", "2"]
 
 
+def test_the_latest_span_is_the_same_as_its_number(demo):
+    command = demo_command(demo.root, [])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "demo, span 2" in done.stdout
+    assert "nothing new: everything was cached, nothing pushed" in done.stdout
+
+
+def test_a_version_that_is_gone_is_said_to_be(demo):
+    moved = (demo.encoders / "2").rename(demo.encoders / "away")
+    try:
+        done = subprocess.run(demo_command(demo.root, [2]), capture_output=True, text=True, cwd=ROOT)
+    finally:
+        moved.rename(demo.encoders / "2")
+    assert f"warning: {demo.encoders / '2'} was pushed before and is gone" in done.stdout
+
+
 def test_a_model_that_is_not_better_is_not_pushed(demo):
     """One step on from version 1 gains too little, and the run says so."""
     settings = {"training.max_steps": 1, "evaluation.min_mlm_accuracy_gain": 0.05}
