@@ -15,9 +15,9 @@ from tests.components.local import run_components, write_corpus
 PATTERN = "span-{SPAN}/*/*.txt*"
 
 
-def generate(tmp_path, files, pattern=PATTERN, max_sentences=100, eval_fraction=0.3):
+def generate(tmp_path, files, pattern=PATTERN, max_sentences=100, eval_fraction=0.3, span=None):
     corpus = write_corpus(tmp_path / "corpus", files)
-    component = DocumentGen(str(corpus), pattern, eval_fraction, max_sentences)
+    component = DocumentGen(str(corpus), pattern, eval_fraction, max_sentences, span)
     return run_components(tmp_path / "root", [component])["DocumentGen"].outputs["examples"]
 
 
@@ -101,6 +101,14 @@ def test_a_short_corpus_without_blank_line_is_cut_finer_so_that_some_is_held_out
     assert manifest["eval_documents"] > 0
     assert sum(len(d.sentences) for s in ("train", "eval") for d in documents_of(artifact, s)) == 120
     assert "a.txt: no blank line, so it is one document of 120 sentences, cut every 6" in caplog.text
+
+
+def test_folders_that_only_look_like_spans_do_not_disturb(tmp_path):
+    other = tmp_path / "corpus" / "span-old" / "x"
+    other.mkdir(parents=True)
+    (other / "a.txt").write_text("Old.\n")
+    artifact = generate(tmp_path, {"x/a.txt": texts(40)}, span=1)
+    assert manifests.read(artifact.uri)["documents"] == 40
 
 
 def test_files_without_a_folder_between_have_the_default_domain(tmp_path):
