@@ -38,29 +38,26 @@ def run(settings: list[PipelineSettings]) -> None:
     root = settings[0].root
     with _only_one_run(root), quiet(Path(root, "run.log")) as narrator:
         _say_what_comes(narrator, root)
-        summaries = []
-        for each in settings:
-            narrator.console.print(f"\n{each.name}, span {each.corpus.span}", style="bold", markup=False)
-            try:
-                summaries.append(_run_once(each))
-            except Exception as error:
-                if known := user_error(error):
-                    raise known from error
-                _log.exception("the run failed")
-                raise
-            if summaries[-1].all_cached:
-                narrator.console.print("  nothing new: everything was cached, nothing pushed")
-                if gone := summaries[-1].gone:
-                    narrator.console.print(
-                        f"  warning: {gone} was pushed before and is gone. Another push.destination pushes it again.",
-                        style="yellow",
-                        markup=False,
-                    )
-            else:
-                narrator.console.print(f"  {summaries[-1].verdict}", markup=False)
+        summaries = [_run_and_tell(each, narrator) for each in settings]
         _say_what_was_logged(narrator, root)
-        narrator.console.print()
         _print_table(narrator, summaries)
+
+
+def _run_and_tell(settings: PipelineSettings, narrator: Narrator) -> RunSummary:
+    narrator.console.print(f"\n{settings.name}, span {settings.corpus.span}", style="bold", markup=False)
+    try:
+        summary = _run_once(settings)
+    except Exception as error:
+        if known := user_error(error):
+            raise known from error
+        _log.exception("the run failed")
+        raise
+    line = "nothing new: everything was cached, nothing pushed" if summary.all_cached else summary.verdict
+    narrator.console.print(f"  {line}", markup=False)
+    if summary.gone:
+        text = f"{summary.gone} was pushed before and is gone. Another push.destination pushes it again."
+        narrator.console.print(f"  warning: {text}", style="yellow", markup=False)
+    return summary
 
 
 def _run_once(settings: PipelineSettings) -> RunSummary:
@@ -81,6 +78,7 @@ def _run_once(settings: PipelineSettings) -> RunSummary:
 def _print_table(narrator: Narrator, summaries: list[RunSummary]) -> None:
     from pipeline.report import pushed_encoders, table
 
+    narrator.console.print()
     narrator.console.print(table(summaries))
     for line in pushed_encoders(summaries):
         narrator.console.print(line, markup=False)

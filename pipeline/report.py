@@ -28,7 +28,6 @@ class RunSummary:
       pushed_to: the folder of the version that this run pushed; None if it pushed nothing.
       gone: the folder of a version that an earlier run pushed and that is there no more.
       all_cached: every component found its result in the cache, so that nothing was trained or pushed.
-      seconds: by component.
     """
 
     span: int
@@ -43,7 +42,6 @@ class RunSummary:
     pushed_to: str | None
     gone: str | None
     all_cached: bool
-    seconds: dict[str, float]
 
 
 def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
@@ -73,7 +71,6 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
         pushed_to=None if pusher.state == "CACHED" else version,
         gone=version if version and not os.path.isdir(version) else None,
         all_cached=all(node.state == "CACHED" for node in nodes.values() if not node.is_resolver),
-        seconds={node.name: node.seconds for node in nodes.values()},
     )
 
 
