@@ -21,35 +21,54 @@ _LENGTHS = ("max_seq_length", "max_predictions_per_seq")
 
 
 class BlessedBefore(tfx.dsl.experimental.ResolverStrategy):
-    """The newest blessed model that is older than an artifact of this run.
+    """The model that was blessed last before this run's work came in.
 
     Unlike "the latest blessed model", this gives the same answer when a run is repeated on the same text, after
     its own model was blessed, so a repeated run is found in the cache instead of being trained on top of itself.
 
     Inputs of the resolver: `model` and `model_blessing`, all there are, and `reference`, one artifact:
-      documents, to find the model to start from: older also than any model that was trained on the same text;
-      the candidate, to find the model to compare it with: none if that one cannot read the same examples.
+      documents, to find the model to start from: blessed before they were read, and before any model that was
+        trained on the same text;
+      the candidate, to find the model to compare it with: the last one there is, or, if the candidate was blessed
+        in an earlier run, the last one before it; none if that one cannot read the same examples.
     """
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, list]) -> dict[str, list]:
-        blessings = {
-            blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY): blessing
-            for blessing in input_dict["model_blessing"]
-            if blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == 1
-        }
+        blessings = _first_blessings(input_dict["model_blessing"])
+        blessed = [model for model in input_dict["model"] if model.id in blessings]
+        blessed.sort(key=lambda model: blessings[model.id].id)
         (reference,) = input_dict["reference"]
-        older = [m for m in input_dict["model"] if m.id in blessings and m.id < reference.id]
-        models = sorted(filter(_is_there, older), key=lambda model: model.id)
         if isinstance(reference, standard_artifacts.Model):
-            models = [model for model in models[-1:] if _can_be_compared(reference, model)]
+            others = [m for m in _before(blessed, blessings, reference) if _is_there(m)]
+            models = [model for model in others[-1:] if _can_be_compared(reference, model)]
         else:
-            models = _before_same_text(reference, models)
+            older = [m for m in blessed if blessings[m.id].id < reference.id and _is_there(m)]
+            models = _before_same_text(reference, older)
         chosen = models[-1:]
         return {
             "model": chosen,
             "model_blessing": [blessings[model.id] for model in chosen],
             "reference": [reference],
         }
+
+
+def _first_blessings(blessings: list[types.Artifact]) -> dict[int, types.Artifact]:
+    """By model id; of a model that was blessed again, the first one."""
+    first: dict[int, types.Artifact] = {}
+    for blessing in sorted(blessings, key=lambda blessing: blessing.id):
+        if blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == 1:
+            model_id = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY)
+            first.setdefault(model_id, blessing)
+    return first
+
+
+def _before(
+    blessed: list[types.Artifact], blessings: dict[int, types.Artifact], candidate: types.Artifact
+) -> list[types.Artifact]:
+    """Those blessed before the candidate was; all, if it was not."""
+    if candidate.id not in blessings:
+        return blessed
+    return [model for model in blessed if blessings[model.id].id < blessings[candidate.id].id]
 
 
 def _is_there(model: types.Artifact) -> bool:

@@ -1,14 +1,16 @@
 """Writes records to shards whose bytes depend on the records alone.
 
-Only file names and counts pass through Beam's shuffle: workers append records to temporary files, one task a
-shard then reads its files, orders the records by key and writes the shard. A bundle that is tried again leaves
-temporary files that nothing refers to, never records twice.
+Only file names, offsets and counts pass through Beam's shuffle. Workers gather records and write them, shard by
+shard, to temporary files ("runs", as in external sorting); one task a shard then reads its extents of all runs,
+orders the records by key and writes the shard. A bundle that is tried again leaves runs that nothing refers to,
+never records twice.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import struct
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,8 +26,9 @@ from tfx.types import artifact_utils
 from albert_model.text.documents import SPLITS
 
 COUNTS = "counts"  # the tag of the output of counts, each a dict of numbers to be summed
-_OPEN_FILES = 128  # in a bundle at once; systems allow a process some 1,000
+_RUN_BYTES = 64 * 1024 * 1024  # of records that a worker gathers before it writes them
 _SHARD_BYTES = 64 * 1024 * 1024
+_HEADER = struct.Struct("<16sI")  # of a record in a run: key, length of the value
 
 
 class Record(NamedTuple):
@@ -40,6 +43,14 @@ class Record(NamedTuple):
     split: str
     key: bytes
     value: bytes
+
+
+class _Extent(NamedTuple):
+    """Where the records of one shard lie in a run; in bytes."""
+
+    path: str
+    offset: int
+    length: int
 
 
 def shards_for(num_bytes: int) -> int:
@@ -75,7 +86,7 @@ class WriteShards(beam.PTransform):
         every_shard = [((split, shard), None) for split, count in self._shards.items() for shard in range(count)]
         # Each collection is written on its own: a Flatten of records would hold them all in a local runner's memory.
         written = [
-            batches | f"WriteTemporaryFiles{i}" >> beam.ParDo(_WriteTemporaryFiles(self._temporary, self._shards))
+            batches | f"WriteRuns{i}" >> beam.ParDo(_WriteRuns(self._temporary, self._shards))
             for i, batches in enumerate(collections)
         ]
         return (
@@ -91,48 +102,50 @@ class WriteShards(beam.PTransform):
             tf.io.gfile.rmtree(self._temporary)
 
 
-class _WriteTemporaryFiles(beam.DoFn):
-    """Batches of records → (split, shard), path of a temporary file of this bundle."""
+class _WriteRuns(beam.DoFn):
+    """Batches of records → (split, shard), extent of a run."""
 
     def __init__(self, folder: str, shards: dict[str, int]):
         self._folder, self._shards = folder, shards
 
     def start_bundle(self):
-        self._writers = {}
-        self._finished = []
+        self._gathered: dict[tuple[str, int], bytearray] = {}
+        self._gathered_bytes = 0
+        self._extents = []
 
     def process(self, batch: Iterable[Record]):
-        for record in batch:
-            shard = int.from_bytes(record.key[:8], "big") % self._shards[record.split]
-            self._writer(record.split, shard).write(record.key + record.value)
+        for split, key, value in batch:
+            shard = int.from_bytes(key[:8], "big") % self._shards[split]
+            extent = self._gathered.setdefault((split, shard), bytearray())
+            extent += _HEADER.pack(key, len(value)) + value
+            self._gathered_bytes += _HEADER.size + len(value)
+        if self._gathered_bytes >= _RUN_BYTES:
+            self._write_run()
 
-    def _writer(self, split: str, shard: int) -> tf.io.TFRecordWriter:
-        if (split, shard) not in self._writers:
-            if len(self._writers) == _OPEN_FILES:
-                self._close_writers()
-            tf.io.gfile.makedirs(self._folder)
-            path = os.path.join(self._folder, f"{split}-{shard:05d}-{uuid.uuid4().hex}")
-            self._writers[split, shard] = (path, tf.io.TFRecordWriter(path))
-        return self._writers[split, shard][1]
-
-    def _close_writers(self) -> None:
-        for place, (path, writer) in self._writers.items():
-            writer.close()
-            self._finished.append((place, path))
-        self._writers.clear()
+    def _write_run(self) -> None:
+        tf.io.gfile.makedirs(self._folder)
+        path = os.path.join(self._folder, uuid.uuid4().hex)
+        offset = 0
+        with tf.io.gfile.GFile(path, "wb") as file:
+            for place, records in self._gathered.items():
+                file.write(bytes(records))
+                self._extents.append((place, _Extent(path, offset, len(records))))
+                offset += len(records)
+        self._gathered, self._gathered_bytes = {}, 0
 
     def finish_bundle(self):
-        self._close_writers()
-        for place, path in self._finished:
-            yield beam.transforms.window.GlobalWindows.windowed_value((place, path))
+        if self._gathered:
+            self._write_run()
+        for extent in self._extents:
+            yield beam.transforms.window.GlobalWindows.windowed_value(extent)
 
 
 def _write_shard(
-    shard_files: tuple[tuple[str, int], Iterable[str | None]], uri: str, shards: dict[str, int]
+    shard_extents: tuple[tuple[str, int], Iterable[_Extent | None]], uri: str, shards: dict[str, int]
 ) -> Counter[str]:
-    """((split, shard), temporary files) → the shard; None in place of a file names the shard only."""
-    (split, shard), paths = shard_files
-    records = sorted(_read(paths))
+    """((split, shard), extents) → the shard; None in place of an extent names the shard only."""
+    (split, shard), extents = shard_extents
+    records = sorted(record for extent in extents if extent is not None for record in _read(_Extent(*extent)))
     folder = os.path.join(uri, f"Split-{split}")
     tf.io.gfile.makedirs(folder)
     final = os.path.join(folder, f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}")
@@ -148,11 +161,16 @@ def _write_shard(
     return Counter({split: kept, "key_sum": key_sum, "duplicates": len(records) - kept})
 
 
-def _read(paths: Iterable[str | None]) -> Iterator[tuple[bytes, bytes]]:
-    for path in paths:
-        if path is not None:
-            for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
-                yield record[:16], record[16:]
+def _read(extent: _Extent) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values."""
+    with tf.io.gfile.GFile(extent.path, "rb") as file:
+        file.seek(extent.offset)
+        data = file.read(extent.length)
+    position = 0
+    while position < extent.length:
+        key, length = _HEADER.unpack_from(data, position)
+        position += _HEADER.size + length
+        yield key, data[position - length : position]
 
 
 class WriteCounts(beam.PTransform):

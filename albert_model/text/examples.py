@@ -22,7 +22,7 @@ import numpy as np
 from albert_model.text import records
 from albert_model.text.documents import Document
 from albert_model.text.masking import mask
-from albert_model.text.segments import generator, sentence_order_pairs
+from albert_model.text.segments import break_long_sentences, generator, longest_pair, sentence_order_pairs
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer
 
@@ -49,7 +49,7 @@ class Example:
 
 
 def make_examples(
-    document: Document, tokenizer: Tokenizer, settings: ExampleSettings, copies: int, dropped: Counter[str]
+    document: Document, tokenizer: Tokenizer, settings: ExampleSettings, copies: int, counts: Counter[str]
 ) -> Iterator[Example]:
     """The examples of all copies of a document, each copy with a generator of its own.
 
@@ -58,19 +58,22 @@ def make_examples(
       tokenizer: encodes it, once.
       settings: lengths, masks, seed.
       copies: how often the document is cut and masked anew.
-      dropped: counts what is left out, by reason (updated).
+      counts: what is left out, by reason, and `long_sentences`, which had to be broken (updated).
     """
     encoded = tokenizer.encode(document.sentences)
-    dropped["empty_sentences"] += sum(not sentence for sentence in encoded)
+    counts["empty_sentences"] += sum(not sentence for sentence in encoded)
     ids = np.array([i for sentence in encoded for i in sentence], np.int32)
     if not len(ids):
-        dropped["empty_documents"] += 1
+        counts["empty_documents"] += 1
         return
-    sentence_ends = np.cumsum([len(sentence) for sentence in encoded]).tolist()
     starts_word = tokenizer.starts_word[ids]
+    lengths = [len(sentence) for sentence in encoded]
+    longest = longest_pair(settings)
+    counts["long_sentences"] += sum(length > longest for length in lengths)
+    sentence_ends = break_long_sentences(np.cumsum(lengths).tolist(), starts_word, longest)
     for copy in range(copies):
         rng = generator(settings.random_seed, document.document_id, copy)
-        for place, pair in enumerate(sentence_order_pairs(sentence_ends, starts_word, settings, rng, dropped)):
+        for place, pair in enumerate(sentence_order_pairs(sentence_ends, starts_word, settings, rng, counts)):
             a, b = pair.segments(ids)
             sequence, maskable = assemble(a, b, tokenizer)
             masked = mask(sequence, maskable, settings, tokenizer, rng)

@@ -38,6 +38,33 @@ def generator(seed: int, document_id: str, copy: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, copy, *words])))
 
 
+def break_long_sentences(sentence_ends: Sequence[int], starts_word: np.ndarray, longest: int) -> list[int]:
+    """Ends of sentences of which none is empty or has more than `longest` pieces.
+
+    A longer one is broken between words into parts of at most half of that, so that two parts make a pair.
+
+    Args:
+      sentence_ends: [S] where each sentence ends in the document's pieces, ascending.
+      starts_word: bool [N] for each piece of the document.
+      longest: pieces in a pair at most.
+
+    >>> break_long_sentences([3, 3, 15], np.ones(15, bool), longest=10)
+    [3, 8, 13, 15]
+    """
+    ends: list[int] = []
+    start = 0
+    for end in sentence_ends:
+        if end - start > longest:
+            while end - start > longest // 2:
+                words = np.flatnonzero(starts_word[start + 1 : start + longest // 2 + 1])
+                start += int(words[-1]) + 1 if len(words) else longest // 2
+                ends.append(start)
+        if end > start:
+            ends.append(end)
+        start = end
+    return ends
+
+
 def sentence_order_pairs(
     sentence_ends: Sequence[int],
     starts_word: np.ndarray,
@@ -47,13 +74,16 @@ def sentence_order_pairs(
 ) -> Iterator[Pair]:
     """Cuts a document into pairs of segments.
 
-    Sentences are gathered until they fill a target length, `max_seq_length` less the special pieces, or with
-    probability `short_seq_prob` a random shorter one; the gathered chunk is cut in two between random
-    sentences. A chunk of one sentence is cut at a random word inside it, or dropped, as
-    `single_sentence` says. Chunks that are too long lose pieces at their outer ends.
+    Sentences are gathered as long as they fit into `max_seq_length` less the special pieces, or, with probability
+    `short_seq_prob`, until there are two or more that reach a random shorter length; the gathered chunk is cut in
+    two between random sentences. A chunk of one sentence is cut at a random word inside it, or dropped, as
+    `single_sentence` says.
+
+    Nothing is trimmed. A sentence with a ragged end would tell where the pair's outer ends are, and so the order,
+    without a look at what the sentences say.
 
     Args:
-      sentence_ends: [S] where each sentence ends in the document's pieces, ascending.
+      sentence_ends: of `break_long_sentences`.
       starts_word: bool [N] for each piece of the document.
       settings: lengths and probabilities.
       rng: see `generator`.
@@ -62,27 +92,35 @@ def sentence_order_pairs(
     Yields:
       Pairs in document order.
     """
-    longest = settings.max_seq_length - SPECIAL_PIECES
+    longest = longest_pair(settings)
     start, first = 0, 0
-    target = _target_length(longest, settings.short_seq_prob, rng)
-    for i, end in enumerate(sentence_ends):
-        if end - start < target and i + 1 < len(sentence_ends):
-            continue
-        inner_ends = sentence_ends[first:i]
-        middle = _cut(start, end, inner_ends, starts_word, settings, rng)
+    while first < len(sentence_ends):
+        last = _last_sentence(sentence_ends, start, first, longest, _target_length(longest, settings, rng))
+        end = sentence_ends[last]
+        middle = _cut(start, end, sentence_ends[first:last], starts_word, settings, rng)
         if middle is None:
-            dropped["single_sentence_chunks"] += end > start
+            dropped["single_sentence_chunks"] += 1
+            dropped["single_sentence_pieces"] += end - start
         else:
-            swapped = bool(rng.random() < 0.5)
-            kept_start, kept_end = _trim(start, middle, end, longest)
-            dropped["trimmed_pieces"] += (kept_start - start) + (end - kept_end)
-            yield Pair(kept_start, middle, kept_end, swapped)
-        start, first = end, i + 1
-        target = _target_length(longest, settings.short_seq_prob, rng)
+            yield Pair(start, middle, end, swapped=bool(rng.random() < 0.5))
+        start, first = end, last + 1
 
 
-def _target_length(longest: int, short_seq_prob: float, rng: np.random.Generator) -> int:
-    return int(rng.integers(2, longest + 1)) if rng.random() < short_seq_prob else longest
+def longest_pair(settings: ExampleSettings) -> int:
+    """Pieces in both segments together, at most."""
+    return settings.max_seq_length - SPECIAL_PIECES
+
+
+def _target_length(longest: int, settings: ExampleSettings, rng: np.random.Generator) -> int:
+    return int(rng.integers(2, longest + 1)) if rng.random() < settings.short_seq_prob else longest
+
+
+def _last_sentence(ends: Sequence[int], start: int, first: int, longest: int, target: int) -> int:
+    """The last sentence of the chunk that begins with sentence `first`, at piece `start`."""
+    last = first
+    while last + 1 < len(ends) and ends[last + 1] - start <= longest and (last == first or ends[last] - start < target):
+        last += 1
+    return last
 
 
 def _cut(
@@ -94,27 +132,9 @@ def _cut(
     rng: np.random.Generator,
 ) -> int | None:
     """Where segment A ends: between two sentences if there are two, else between two words, else nowhere."""
-    inner_ends = [e for e in inner_ends if start < e < end]
     if inner_ends:
         return int(inner_ends[rng.integers(len(inner_ends))])
     if settings.single_sentence == "skip":
         return None
     words = start + 1 + np.flatnonzero(starts_word[start + 1 : end])
     return int(words[rng.integers(len(words))]) if len(words) else None
-
-
-def _trim(start: int, middle: int, end: int, longest: int) -> tuple[int, int]:
-    """The outer ends of a pair of at most `longest` pieces; the longer segment loses first.
-
-    >>> _trim(0, 10, 14, longest=8)
-    (6, 14)
-    >>> _trim(0, 10, 20, longest=9)
-    (5, 14)
-    """
-    left, right = middle - start, end - middle
-    excess = max(0, left + right - longest)
-    if excess:
-        keep_right = min(right, max(longest // 2, longest - left))
-        keep_left = min(left, longest - keep_right)
-        return middle - keep_left, middle + keep_right
-    return start, end

@@ -22,7 +22,7 @@ def choose(output: types.Artifact, blessed_model: types.Artifact | None, model_c
     """Writes the package to start from, if there is one, and a manifest that says where it is from.
 
     Raises:
-      InputError: the blessed model has other sizes than the config.
+      InputError: the blessed model is another network than the config's.
     """
     Path(serving_folder(output.uri)).mkdir(parents=True)
     if blessed_model is None:
@@ -30,7 +30,7 @@ def choose(output: types.Artifact, blessed_model: types.Artifact | None, model_c
         manifests.write(output, {"source": RANDOM})
         return
     start = package.read(package_folder(blessed_model.uri))
-    _check_same_sizes(start.config, AlbertConfig.model_validate_json(model_config), blessed_model.uri)
+    _check_same_network(start.config, AlbertConfig.model_validate_json(model_config), blessed_model.uri)
     package.write(package_folder(output.uri), start)
     _log.info("starting from the blessed model %s", blessed_model.uri)
     manifests.write(
@@ -39,8 +39,9 @@ def choose(output: types.Artifact, blessed_model: types.Artifact | None, model_c
     )
 
 
-def _check_same_sizes(blessed: AlbertConfig, wanted: AlbertConfig, uri: str) -> None:
-    old, new = blessed.model_dump(), wanted.model_dump()
+def _check_same_network(blessed: AlbertConfig, wanted: AlbertConfig, uri: str) -> None:
+    """What the weights were made for must be the same; dropout and the like may change."""
+    old, new = blessed.network(), wanted.network()
     different = [f"{key} {old[key]} there, {new[key]} here" for key in old if old[key] != new[key]]
     if different:
         raise InputError(

@@ -35,6 +35,7 @@ from components.sharding import (
 _log = logging.getLogger("albert.examples")
 _BATCH = 32  # documents made into examples at once
 _BYTES_PER_TEXT_BYTE = 2  # of records, one copy
+_MANY_LONG_SENTENCES = 0.1  # share of all; more makes one doubt that there is one a line
 
 
 class Executor(BaseBeamExecutor):
@@ -61,6 +62,12 @@ class Executor(BaseBeamExecutor):
                     f"({dict(counts)}). Add text, or lower examples.max_seq_length."
                 )
         _log.info("%s examples to train on, %s held out", *(f"{counts[split]:,}" for split in SPLITS))
+        if counts["long_sentences"] > _MANY_LONG_SENTENCES * text["read"]["sentences"]:
+            _log.warning(
+                "%s of %s sentences are longer than an example and were broken between words. "
+                "Is there one sentence a line? If so, raise examples.max_seq_length.",
+                *(f"{count:,}" for count in (counts["long_sentences"], text["read"]["sentences"])),
+            )
         write_vocabulary(os.path.join(examples.uri, VOCABULARY), tokenizer)
         mark_examples(examples)
         manifests.write(examples, _manifest(counts, text, settings, tokenizer))
@@ -123,7 +130,7 @@ def _length_bin(length: int) -> int:
     return -(-length // 32) * 32
 
 
-_DROPPED = ("empty_documents", "empty_sentences", "single_sentence_chunks", "trimmed_pieces")
+_DROPPED = ("empty_documents", "empty_sentences", "single_sentence_chunks", "single_sentence_pieces")
 
 
 def _manifest(
@@ -139,6 +146,7 @@ def _manifest(
         "tokens": counts["tokens"],
         "predictions": counts["predictions"],
         "swapped": counts["swapped"],
+        "long_sentences": counts["long_sentences"],
         "dropped": {reason: counts[reason] for reason in _DROPPED} | text["dropped"],
         "lengths": dict(sorted(histogram.items())),
         "tokenizer_fingerprint": tokenizer.fingerprint,

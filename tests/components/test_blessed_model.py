@@ -91,8 +91,12 @@ def test_where_training_starts(store, tmp_path, number, text, expected):
         (10, "vocabulary", 64, []),
         (40, "another", 64, []),
         (40, "vocabulary", 128, []),
+        (15, "vocabulary", 64, [20]),
     ],
-    ids=["newest blessed", "shorter inputs", "never itself", "the first", "other vocabulary", "longer inputs"],
+    ids=[
+        *("newest blessed", "shorter inputs", "never itself", "the first", "other vocabulary", "longer inputs"),
+        "one that was refused before is judged again by the newest",
+    ],
 )
 def test_what_a_model_is_compared_with(store, tmp_path, number, vocabulary, length, expected):
     candidate = model_at(tmp_path / "candidate", number, "text 4", vocabulary, length)

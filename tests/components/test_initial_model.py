@@ -53,6 +53,12 @@ def test_other_sizes_than_the_blessed_models_are_refused(blessed, small_config, 
         executor.choose(model_at(tmp_path), blessed, wanted.model_dump_json())
 
 
+def test_another_dropout_is_no_other_network(blessed, small_config, tmp_path):
+    wanted = small_config.model_copy(update={"hidden_dropout_prob": 0.1, "initializer_range": 0.01})
+    executor.choose(model_at(tmp_path), blessed, wanted.model_dump_json())
+    assert manifests.read(str(tmp_path))["source"] == "blessed model"
+
+
 def test_two_tokenizers_are_told_apart():
     manifests.check_same_tokenizer("a", "a", "examples")
     with pytest.raises(InputError, match="examples was made with another tokenizer"):

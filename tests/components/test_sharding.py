@@ -75,9 +75,21 @@ def test_number_of_shards():
     assert [shards_for(n) for n in (0, 1, 64 * megabyte, 64 * megabyte + 1, 1000 * megabyte)] == [1, 1, 1, 2, 16]
 
 
-def test_more_shards_than_files_may_be_open(tmp_path, monkeypatch):
-    """A writer that is closed for want of room goes on in another temporary file."""
+def test_records_are_gathered_into_few_files_whatever_the_number_of_shards(tmp_path, monkeypatch):
+    """A run when enough is gathered and one at the end; a file for each record or shard would drown the disk."""
+    monkeypatch.setattr(sharding, "_RUN_BYTES", 2500)
+    gather = sharding._WriteRuns(str(tmp_path), {"train": 1000, "eval": 1000})
+    gather.start_bundle()
+    for batch in batches(10):
+        gather.process(batch)
+    extents = [element.value for element in gather.finish_bundle()]
+    assert len(list(tmp_path.iterdir())) == 3
+    found = [(split, *record) for (split, _), extent in extents for record in sharding._read(extent)]
+    assert sorted(found) == sorted(tuple(record) for record in RECORDS)
+
+
+def test_the_bytes_do_not_depend_on_how_much_is_gathered(tmp_path, monkeypatch):
     expected, _ = write(tmp_path / "expected", batches(200))
-    monkeypatch.setattr(sharding, "_OPEN_FILES", 2)
-    few, _ = write(tmp_path / "few", batches(200))
-    assert few == expected
+    monkeypatch.setattr(sharding, "_RUN_BYTES", 1)
+    often, _ = write(tmp_path / "often", batches(3))
+    assert often == expected

@@ -1,6 +1,7 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from albert_model.text import records
@@ -52,11 +53,41 @@ def test_keys_are_distinct(documents, tokenizer):
     assert all(len(key) == 16 for key in keys)
 
 
-def test_nothing_is_lost_uncounted(documents, tokenizer):
-    document = documents[0]
-    pieces = sum(len(ids) for ids in tokenizer.encode(document.sentences))
-    examples, dropped = examples_of(document, tokenizer, copies=1)
-    assert sum(len(e.input_ids) - 3 for e in examples) + dropped["trimmed_pieces"] == pieces
+@pytest.mark.parametrize("single_sentence", ["split", "skip"])
+def test_nothing_is_lost_uncounted(documents, tokenizer, single_sentence):
+    settings = SETTINGS.model_copy(update={"single_sentence": single_sentence})
+    lost = 0
+    for document in documents[:20]:
+        pieces = sum(len(ids) for ids in tokenizer.encode(document.sentences))
+        examples, dropped = examples_of(document, tokenizer, settings, copies=1)
+        assert sum(len(e.input_ids) - 3 for e in examples) + dropped["single_sentence_pieces"] == pieces
+        lost += dropped["single_sentence_pieces"]
+    assert (lost > 0) == (single_sentence == "skip")
+
+
+def test_a_whole_text_on_one_line_is_broken_not_lost(documents, tokenizer):
+    document = make_document([" ".join(s for d in documents[:20] for s in d.sentences)], "x")
+    (pieces,) = (len(ids) for ids in tokenizer.encode(document.sentences))
+    examples, counts = examples_of(document, tokenizer, copies=1)
+    assert sum(len(e.input_ids) - 3 for e in examples) == pieces
+    assert counts["long_sentences"] == 1
+
+
+def test_the_form_of_the_segments_does_not_tell_their_order(documents, tokenizer):
+    """Full stops and word starts at the ends of A and B say nothing: a trimmed end would give the order away."""
+    settings = ExampleSettings(max_seq_length=128, single_sentence="skip")
+    stops = {i for i, piece in enumerate(tokenizer.pieces) if piece[-1] in ".:;?!"}
+    forms: dict[tuple[bool, ...], Counter[int]] = {}
+    for document in documents:
+        for example in examples_of(document, tokenizer, settings, copies=2)[0]:
+            ids = example.input_ids.copy()
+            ids[example.masked_lm_positions] = example.masked_lm_ids
+            a, b = ids[1 : example.segment_a_length - 1], ids[example.segment_a_length : -1]
+            form = (a[-1] in stops, b[-1] in stops, *tokenizer.starts_word[[a[0], b[0]]])
+            forms.setdefault(form, Counter())[example.sentence_order_label] += 1
+    total = sum(counts.total() for counts in forms.values())
+    assert total > 1000
+    assert sum(max(counts.values()) for counts in forms.values()) / total < 0.55
 
 
 def test_a_document_without_pieces_is_counted(tokenizer):

@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_model.text.segments import Pair, generator, sentence_order_pairs
+from albert_model.text.segments import Pair, break_long_sentences, generator, longest_pair, sentence_order_pairs
 from albert_model.text.settings import ExampleSettings
 
 DOCUMENT_ID = "00" * 16
 
 
 def pairs_of(lengths, settings, starts_word=None, copy=0):
-    """Pairs of a document with sentences of these lengths, and what was dropped."""
-    ends = np.cumsum(lengths).tolist()
+    """Pairs of a document with sentences of these lengths, where its sentences end, and what was dropped."""
     dropped = Counter()
     if starts_word is None:
-        starts_word = np.ones(ends[-1], bool)
+        starts_word = np.ones(sum(lengths), bool)
+    ends = break_long_sentences(np.cumsum(lengths).tolist(), starts_word, longest_pair(settings))
     pairs = list(sentence_order_pairs(ends, starts_word, settings, generator(1, DOCUMENT_ID, copy), dropped))
     return pairs, ends, dropped
 
@@ -48,18 +48,42 @@ def test_pairs_are_runs_of_the_document_in_order(
     )
     starts_word = np.random.default_rng(copy).random(sum(lengths)) < word_rate
     pairs, ends, dropped = pairs_of(lengths, settings, starts_word, copy)
-    previous_end = 0
+    previous_end = kept = 0
     for pair in pairs:
         assert previous_end <= pair.start < pair.middle < pair.end
+        assert {pair.start, pair.end} <= {0, *ends}
         assert pair.end - pair.start <= max_seq_length - 3
-        # Cut between sentences, or, where the policy allows it, between words.
-        assert pair.middle in ends or (single_sentence == "split" and starts_word[pair.middle])
+        # Cut between sentences; between words only where there is one sentence and the policy allows it.
+        inner = [end for end in ends if pair.start < end < pair.end]
+        assert pair.middle in inner if inner else single_sentence == "split" and starts_word[pair.middle]
+        kept += pair.end - pair.start
         previous_end = pair.end
-    # Every piece is in a pair, trimmed, or in a chunk that could not be cut.
-    kept = sum(pair.end - pair.start for pair in pairs)
-    assert kept + dropped["trimmed_pieces"] <= ends[-1]
-    if not dropped["single_sentence_chunks"]:
-        assert kept + dropped["trimmed_pieces"] == ends[-1]
+    # Every piece is in a pair, or in a chunk that could not be cut.
+    assert kept + dropped["single_sentence_pieces"] == sum(lengths)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 200), min_size=1, max_size=10),
+    longest=st.integers(5, 60),
+    word_rate=st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_long_sentences_are_broken_between_words(lengths, longest, word_rate):
+    starts_word = np.random.default_rng(longest).random(sum(lengths)) < word_rate
+    ends = break_long_sentences(np.cumsum(lengths).tolist(), starts_word, longest)
+    parts = np.diff(ends, prepend=0)
+    assert ((parts > 0) & (parts <= longest)).all()
+    assert {0, *np.cumsum(lengths)} <= {0, *ends}
+    for start, end in zip([0, *ends], ends, strict=False):
+        # Broken inside a word only where the word is longer than half a pair.
+        assert end in np.cumsum(lengths) or starts_word[end] or not starts_word[start + 1 : end + 1].any()
+
+
+def test_a_pair_is_cut_between_any_two_of_its_sentences():
+    settings = ExampleSettings(max_seq_length=28, max_predictions_per_seq=2, short_seq_prob=0)
+    cuts = Counter(pair.middle for copy in range(600) for pair in pairs_of([5] * 5, settings, copy=copy)[0])
+    assert set(cuts) == {5, 10, 15, 20}
+    # Four standard deviations of a share of a quarter.
+    assert all(abs(count / 600 - 0.25) < 4 * (0.25 * 0.75 / 600) ** 0.5 for count in cuts.values()), cuts
 
 
 def test_half_of_the_pairs_are_swapped():
