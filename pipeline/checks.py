@@ -51,9 +51,7 @@ def _with_span(settings: PipelineSettings) -> PipelineSettings:
         _files(corpus, "")
         return settings
     if corpus.span == "latest":
-        before = len(os.path.join(corpus.path, corpus.pattern[: placeholder.start()]))
-        spans = [re.match(r"\d+", path[before:]) for path in _files(corpus, "[0-9]*")]
-        settings = settings.with_span(max(int(span[0]) for span in spans if span))
+        settings = settings.with_span(max(_span_of(path, corpus) for path in _files(corpus, "[0-9]*")))
     _files(corpus, f"{settings.corpus.span:0{placeholder[1] or 0}d}")
     return settings
 
@@ -62,10 +60,15 @@ def _files(corpus: CorpusSettings, span: str) -> list[str]:
     """The files of a span, which may be a pattern.
 
     Raises:
-      InputError: there are none.
+      InputError: there are none, or one is a link that leads nowhere.
     """
     pattern = os.path.join(corpus.path, _DATE_OR_VERSION.sub("*", _SPAN.sub(span, corpus.pattern)))
-    found = [path for path in glob.glob(pattern) if os.path.isfile(path)]
+    matching = glob.glob(pattern)
+    if broken := [path for path in matching if not os.path.exists(path)]:
+        raise InputError(f"{broken[0]}: is a link to something that is gone. Mend it or remove it.")
+    found = [path for path in matching if os.path.isfile(path)]
+    if span == "[0-9]*":
+        found = [path for path in found if _span_of(path, corpus) >= 0]
     if not found:
         raise InputError(
             f"corpus.pattern: no file matches {pattern}. Put text files there, one sentence per line, or set "
@@ -73,6 +76,22 @@ def _files(corpus: CorpusSettings, span: str) -> list[str]:
             "{SPAN:2} for numbers such as 02)."
         )
     return found
+
+
+def _span_of(path: str, corpus: CorpusSettings) -> int:
+    """The number that stands where the pattern has {SPAN}; -1 if there is none, as in `span-3-draft`."""
+    before, _, after = _SPAN.sub("\0", corpus.pattern).partition("\0")
+    shape = re.escape(os.path.join(corpus.path, "")) + _regex(before) + r"(\d+)" + _regex(after)
+    match = re.fullmatch(shape, path)
+    return int(match[1]) if match else -1
+
+
+def _regex(pattern: str) -> str:
+    """A part of a path pattern as a regular expression; wildcards stay within a folder's name."""
+    parts = re.split(r"(\*|\?|\[[^]]*\])", _DATE_OR_VERSION.sub("*", pattern))
+    return "".join(
+        {"*": "[^/]*", "?": "[^/]"}.get(part) or (part if part[:1] == "[" else re.escape(part)) for part in parts
+    )
 
 
 def _check_writable(key: str, folder: str) -> None:
@@ -96,6 +115,8 @@ def _check_metadata(root: str) -> None:
         return
     try:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if not tables and os.path.isdir(os.path.join(root, "DocumentGen")):
+            raise sqlite3.DatabaseError("it is empty")
     except sqlite3.DatabaseError as error:
         raise InputError(f"root: {path} is damaged ({error}). Restore it, or choose another root.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import metadata
 from typing import Any
@@ -69,6 +70,8 @@ def run(config: str, spans: tuple[int, ...], overrides: dict[str, Any], debug: b
     from pipeline import local_runner
     from pipeline.settings import load_settings
 
+    # As Ctrl-C, so that the terminal is put right and the last words are said.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         settings = load_settings(config, overrides)
         local_runner.run([settings.with_span(span) for span in spans] or [settings])

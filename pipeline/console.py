@@ -29,7 +29,7 @@ def quiet(log_file: Path) -> Iterator[Narrator]:
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with _redirected(log_file) as terminal:
-        narrator = Narrator(rich.console.Console(file=terminal, highlight=False, soft_wrap=True))
+        narrator = Narrator(_Console(file=terminal, highlight=False, soft_wrap=True))
         to_file = logging.StreamHandler(sys.stderr)
         to_file.setFormatter(logging.Formatter(_FORMAT))
         root = logging.getLogger()
@@ -50,19 +50,28 @@ def _redirected(log_file: Path) -> Iterator[TextIO]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode=0o666)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+    terminal = os.fdopen(os.dup(saved[0]), "w", encoding="utf-8")
     try:
-        with os.fdopen(os.dup(saved[0]), "w", encoding="utf-8") as terminal:
-            yield terminal
+        yield terminal
     finally:
+        with contextlib.suppress(BrokenPipeError):
+            terminal.close()
         sys.stdout.flush()
         sys.stderr.flush()
         for descriptor, original in enumerate(saved, start=1):
             os.dup2(original, descriptor)
             os.close(original)
+
+
+class _Console(rich.console.Console):
+    """Falls silent when its reader leaves (`| head`); the run goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
 
 
 class Narrator(logging.Handler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("pipeline")
 # How an InputError raised in a Beam worker stands in the text of the error that the runner raises.
 _IN_TRACEBACK = re.compile(r"albert_model\.errors\.InputError: (.+?)(?: \[while running|\n|$)")
+
+_FULL_DISK = (os.strerror(errno.ENOSPC), f"errno = {errno.ENOSPC}")
 
 
 def run(settings: list[PipelineSettings]) -> None:
@@ -108,12 +111,19 @@ def _say_what_was_logged(narrator: Narrator, root: str) -> None:
 
 
 def user_error(error: BaseException) -> InputError | None:
-    """The InputError behind an error of the runner, if there is one: as its cause, or as text from a Beam worker."""
+    """The InputError behind an error of the runner, if there is one: as its cause, or as text from a Beam worker.
+
+    A full disk is one as well, whatever the library that met it first made of it.
+    """
     for cause in _causes(error):
         if isinstance(cause, InputError):
             return cause if " [while running" not in str(cause) else InputError(str(cause).split(" [while running")[0])
         if match := _IN_TRACEBACK.search(str(cause)):
             return InputError(match[1])
+        if any(words in str(cause) for words in _FULL_DISK):
+            return InputError(
+                "No space left on the disk of root or of push.destination. Make room; the same command goes on then."
+            )
     return None
 
 

@@ -117,7 +117,7 @@ def table(summaries: Sequence[RunSummary]) -> rich.table.Table:
         "documents": lambda s: f"{s.documents:,}",
         "examples": lambda s: f"{s.train_examples:,}",
         "held out": lambda s: f"{s.eval_examples:,}",
-        "tokens/s": lambda s: "(cached)" if s.all_cached else f"{s.tokens_per_second:,.0f}",
+        "tokens/s": lambda s: "(cached)" if s.all_cached else _speed(s.tokens_per_second),
         "MLM accuracy": lambda s: _change(s, "mlm_accuracy"),
         "SOP accuracy": lambda s: _change(s, "sop_accuracy"),
         "verdict": lambda s: f"all cached; {s.verdict}" if s.all_cached else s.verdict,
@@ -126,6 +126,10 @@ def table(summaries: Sequence[RunSummary]) -> rich.table.Table:
     for name, cell in rows.items():
         made.add_row(name, *(cell(summary) for summary in summaries))
     return made
+
+
+def _speed(tokens_per_second: float) -> str:
+    return f"{tokens_per_second:,.0f}" if tokens_per_second else "(trained before)"
 
 
 def pushed_encoders(summaries: Sequence[RunSummary]) -> list[str]:

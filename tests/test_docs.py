@@ -25,7 +25,10 @@ def blocks(language):
 
 @pytest.mark.parametrize("block", blocks("bash"))
 def test_commands(block):
-    """Every command line works: quick ones are run; of the long ones the words are checked, as other tests run them."""
+    """Every command line works: quick ones are run; of the long ones the words are checked, as other tests run them.
+
+    my.yaml is the reader's copy of the demo's file.
+    """
     for line in filter(None, map(str.strip, block.splitlines())):
         program, *words = shlex.split(line, comments=True)
         if program == "make":
@@ -46,8 +49,9 @@ def check_run(words):
     from pipeline.cli import run
 
     with run.make_context("run", list(words)) as context:
-        overrides = context.params["overrides"]
-        load_settings(ROOT / context.params["config"], overrides | {"model": str(ROOT / "configs/models/tiny.json")})
+        config, overrides = context.params["config"], context.params["overrides"]
+        path = ROOT / config.replace("my.yaml", "configs/pipelines/demo.yaml")
+        load_settings(path, overrides | {"model": str(ROOT / "configs/models/tiny.json")})
 
 
 @pytest.mark.parametrize("block", blocks("python"))

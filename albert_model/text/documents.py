@@ -10,6 +10,7 @@ from albert_model.errors import InputError
 
 SPLITS = ("train", "eval")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
 BUCKETS = 1000
 
 
@@ -33,8 +34,8 @@ class Document:
 def read_documents(lines: Iterable[bytes], source: str, domain: str, max_sentences: int) -> Iterator[Document]:
     """Reads one sentence per line, documents separated by blank lines.
 
-    Takes `\\n` and `\\r\\n`, a byte order mark, and any number of blank lines. A document of more than
-    `max_sentences` is cut into several, so that memory and the held-out share do not hang on one document.
+    Takes `\\n`, `\\r\\n` and `\\r` as ends of lines, a byte order mark, and any number of blank lines. A document
+    of more than `max_sentences` is cut into several, so that memory and the held-out share do not hang on one document.
 
     Args:
       lines: raw lines of one file, read as they are needed.
@@ -43,11 +44,11 @@ def read_documents(lines: Iterable[bytes], source: str, domain: str, max_sentenc
       max_sentences: sentences in a document at most.
 
     Raises:
-      InputError: a line is not UTF-8; names the file and the line.
+      InputError: a line is not UTF-8 text; names the file and the line.
     """
     sentences: list[str] = []
     continues = False
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_without_carriage_returns(lines), start=1):
         sentence = _decode(line, source, number)
         cut = len(sentences) == max_sentences
         if sentences and (cut or not sentence):
@@ -60,9 +61,21 @@ def read_documents(lines: Iterable[bytes], source: str, domain: str, max_sentenc
         yield make_document(sentences, domain, continues)
 
 
+def _without_carriage_returns(lines: Iterable[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        yield from line.rstrip(b"\r\n").split(b"\r")
+
+
 def _decode(line: bytes, source: str, number: int) -> str:
     if number == 1:
         line = line.removeprefix(_BYTE_ORDER_MARK)
+        if line.startswith(_GZIP):
+            raise InputError(f"{source}: is gzipped, but its name does not end in .gz. Rename it.")
+    if b"\0" in line:
+        raise InputError(
+            f"{source}, line {number}: holds a zero byte, so it is no text, or text in UTF-16. Remove the file, or "
+            "convert it: iconv -f UTF-16 -t UTF-8"
+        )
     try:
         return " ".join(line.decode("utf-8").split())
     except UnicodeDecodeError as error:

@@ -19,14 +19,18 @@ class ExampleSettings(pydantic.BaseModel):
     favor_shorter_ngram: bool = pydantic.Field(default=True, description="n-grams of n words are drawn with p ∝ 1/n.")
     do_whole_word_mask: bool = pydantic.Field(default=True, description="Mask all pieces of a word or none.")
     short_seq_prob: float = pydantic.Field(
-        default=0.1, ge=0, le=1, description="Share of examples that end once they reach a random shorter length; drawn per example."
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of examples that end once they reach a random shorter length; drawn per example.",
     )
     dupe_factor: int = pydantic.Field(
         default=40, ge=1, description="Copies of each training document, each cut and masked anew."
     )
     single_sentence: Literal["split", "skip"] = pydantic.Field(
-        default="split", description="A chunk of one sentence is split between two words, which makes its order easy to tell, or left out "
-        "and counted.",
+        default="split",
+        description="A chunk of one sentence is split between two words (a cut that makes its order easy to tell), or "
+        "left out and counted.",
     )
     random_seed: int = pydantic.Field(default=12345, ge=0, description="Keys every random draw.")
 

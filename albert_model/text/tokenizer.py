@@ -25,6 +25,8 @@ _SPECIAL_IDS = {"<pad>": 0, "<unk>": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
 # As the released vocabulary was trained (albert README, "SentencePiece").
 _USER_DEFINED_SYMBOLS = ["(", ")", '"', "-", ".", "–", "£", "€"]
 
+_LONGEST_SENTENCE = 2**30  # bytes; SentencePiece leaves out what is longer than 4,192 unless told otherwise
+
 
 class TokenizerSettings(pydantic.BaseModel):
     """How a vocabulary is trained."""
@@ -188,6 +190,7 @@ def train(sentences: Iterable[str], vocab_size: int, settings: TokenizerSettings
             user_defined_symbols=_USER_DEFINED_SYMBOLS,
             input_sentence_size=0,
             shuffle_input_sentence=False,
+            max_sentence_length=_LONGEST_SENTENCE,
             num_threads=2,
             minloglevel=2,
         )

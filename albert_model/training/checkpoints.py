@@ -54,7 +54,7 @@ class Checkpoints:
         for path in reversed(self._manager.checkpoints):
             try:
                 self._checkpoint.restore(path).assert_consumed()
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
+            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
                 _log.warning("checkpoint %s cannot be read, trying the one before: %s", path, error)
             else:
                 return True

@@ -76,7 +76,8 @@ def train(
       folders: where checkpoints and metrics go.
 
     Returns:
-      The weights, and the figures of the last interval: those of `metrics.summarize`, and `tokens_per_second`.
+      The weights, and the figures of the last interval: those of `metrics.summarize`, and `tokens_per_second`. If
+      the checkpoint was of the last step, there is no interval: figures on held-out text, and 0 tokens.
 
     Raises:
       InputError: there are fewer examples than a batch needs.
@@ -190,7 +191,7 @@ class _Training:
                 with interval.paused():
                     self.checkpoints.save()
                     self._evaluate(data)
-        return figures or self._evaluate(data)
+        return figures or self._evaluate(data) | {"tokens_per_second": 0.0}
 
     def _batches(self, data: TrainingData, start: int):
         batches = training_batches(

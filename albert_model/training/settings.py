@@ -31,7 +31,9 @@ class TrainingSettings(pydantic.BaseModel):
         default=100, ge=1, description="Batches of held-out examples scored at each checkpoint at most."
     )
     log_every: int = pydantic.Field(default=100, ge=1, description="Steps between two lines of progress.")
-    seed: int = pydantic.Field(default=12345, ge=0, description="Keys initial weights, dropout and data order.")
+    seed: int = pydantic.Field(
+        default=12345, ge=0, lt=2**31, description="Keys initial weights, dropout and data order."
+    )
 
     def total_steps(self, examples: int) -> int:
         """Steps of the whole training; a last batch that is not full is left out of each epoch."""

@@ -6,6 +6,9 @@ the order of `names.parameters` in layer `albert_model`; in the full file a laye
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from albert_model.config import AlbertConfig
 from albert_model.errors import InputError
 from albert_model.weights.names import Weights, check, parameters
 
+_OVERHEAD = 1024 * 1024  # bytes of a file besides its arrays, at most
 _INPUT_LAYERS = ("input_word_ids", "input_mask", "input_type_ids")
 _WORD_EMBEDDINGS = "bert/embeddings/word_embeddings"
 # The order of layer `cls`; the tied word embeddings are written once more.
@@ -37,6 +41,7 @@ def write(path: str | Path, weights: Weights, config: AlbertConfig, full: bool) 
     layers["albert_model"] = tuple(row.name for row in parameters(config) if row.role == "encoder")
     if full:
         layers["cls"] = _HEADS
+    _check_space(path, sum(weights[name].nbytes for names in layers.values() for name in names))
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = _names(layers)
         file.attrs["backend"] = np.bytes_("tensorflow")
@@ -46,6 +51,12 @@ def write(path: str | Path, weights: Weights, config: AlbertConfig, full: bool) 
             group.attrs["weight_names"] = _names(f"{name}:0" for name in names)
             for name in names:
                 group.create_dataset(f"{name}:0", data=weights[name])
+
+
+def _check_space(path: str | Path, needed: int) -> None:
+    """Asks before it is too late: h5py takes the process down when a disk fills up while it writes."""
+    if shutil.disk_usage(Path(path).parent).free < needed + _OVERHEAD:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _names(names: Iterable[str]) -> np.ndarray:

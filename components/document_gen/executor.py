@@ -32,6 +32,7 @@ _COUNTED_WHILE_READING = ("sentences", "text_bytes", "cut_documents")
 _BATCH = 64  # documents encoded at once
 _PARTS = 20  # into which a text without blank lines is cut where fewer leave nothing to hold out
 _SHORTEST_DOCUMENT = 4  # sentences
+_LEFTOVERS = ("~", ".bak", ".orig", ".part", ".swp", ".tmp")
 _GZIP_RATIO = 4  # text bytes in a compressed byte, about
 
 
@@ -46,13 +47,14 @@ class Executor(BaseBeamExecutor):
     ) -> None:
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         pattern = os.path.join(exec_properties["input_base"], _input_pattern(exec_properties))
-        files = sorted(path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path))
+        files = _text_files(pattern)
         eval_fraction, max_sentences = _output_settings(exec_properties)
         counts = self._write_documents(examples.uri, files, domain_base(pattern), eval_fraction, max_sentences)
         if _is_one_document_a_file(counts) and not all(counts[split] for split in SPLITS):
             max_sentences = max(_SHORTEST_DOCUMENT, counts["sentences"] // _PARTS)
             counts = self._write_documents(examples.uri, files, domain_base(pattern), eval_fraction, max_sentences)
         _check(counts, pattern)
+        _warn_of_missing_blank_lines(counts, files, max_sentences)
         _log.info(
             "%s documents to train on, %s held out, %s duplicates dropped",
             *(f"{counts[key]:,}" for key in (*SPLITS, "duplicates")),
@@ -100,15 +102,15 @@ class _ReadDocuments(beam.DoFn):
                 for d, value in zip(batch, encode_documents(batch), strict=True)
             ]
         counts["files_with_text"] += bool(counts["sentences"])
-        if counts["whole_documents"] == 1 and counts["cut_documents"]:
-            _log.warning(
-                "%s: no blank line, so it is one document of %d sentences, cut every %d. "
-                "Put a blank line between documents.",
-                path,
-                counts["sentences"],
-                self._max_sentences,
-            )
+        counts["files_without_blank_line"] += counts["whole_documents"] == 1 and counts["cut_documents"] > 0
         yield beam.pvalue.TaggedOutput(COUNTS, counts)
+
+
+def _text_files(pattern: str) -> list[str]:
+    found = sorted(path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path))
+    if left := [path for path in found if path.endswith(_LEFTOVERS)]:
+        _log.warning("%s passed over, as it looks like a leftover of an editor or a copy", ", ".join(left))
+    return [path for path in found if path not in left]
 
 
 def batched(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
@@ -172,6 +174,15 @@ def _output_settings(exec_properties: dict[str, Any]) -> tuple[float, int]:
 
 def _is_one_document_a_file(counts: Counter[str]) -> bool:
     return counts["whole_documents"] == counts["files_with_text"] > 0
+
+
+def _warn_of_missing_blank_lines(counts: Counter[str], files: list[str], max_sentences: int) -> None:
+    if unbroken := counts["files_without_blank_line"]:
+        _log.warning(
+            "%s: no blank line, so it is one document, cut every %d sentences. Put a blank line between documents.",
+            files[0] if len(files) == 1 else f"{unbroken} of {len(files)} files (grep -L '^$' finds them)",
+            max_sentences,
+        )
 
 
 def _check(counts: Counter[str], pattern: str) -> None:

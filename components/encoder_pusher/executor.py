@@ -61,18 +61,18 @@ def publish(destination: Path, source: str, model_uri: str) -> Path:
       model_uri: for the manifest.
     """
     destination.mkdir(parents=True, exist_ok=True)
-    if pushed_before := _version_of(destination, model_uri):
+    if pushed_before := _version_of(model_uri, destination):
         return pushed_before
     staging = destination / f".staging-{uuid.uuid4().hex}"
     try:
         _write(staging, source)
         _write_manifest(staging, source, model_uri)
         while True:
-            version = destination / str(max(versions(destination), default=0) + 1)
+            version = destination / str(max(_numbers(destination), default=0) + 1)
             try:
                 return staging.rename(version)
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                     raise  # else another writer took this number meanwhile
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -80,13 +80,18 @@ def publish(destination: Path, source: str, model_uri: str) -> Path:
 
 def versions(destination: Path) -> list[int]:
     """The versions that are there, oldest first."""
+    return [n for n in _numbers(destination) if (destination / str(n) / manifests.FILE_NAME).is_file()]
+
+
+def _numbers(destination: Path) -> list[int]:
+    """Numbers that are taken, be it by something else than a version."""
     return sorted(int(child.name) for child in destination.iterdir() if child.name.isdecimal())
 
 
-def _version_of(destination: Path, model_uri: str) -> Path | None:
-    """The newest version, if it is of this model: a push that was killed before it was recorded is not repeated."""
-    for newest in versions(destination)[-1:]:
-        folder = destination / str(newest)
+def _version_of(model_uri: str, destination: Path) -> Path | None:
+    """The version of this model, if it was pushed before: as when a push was killed before it was recorded."""
+    for version in reversed(versions(destination)):
+        folder = destination / str(version)
         if json.loads((folder / manifests.FILE_NAME).read_text())["lineage"]["model"] == model_uri:
             return folder
     return None

@@ -26,12 +26,19 @@ def make_tokenizer(
     documents: types.Artifact, initial_model: types.Artifact, output: types.Artifact, vocab_size: int, settings: str
 ) -> None:
     """Writes the vocabulary and its manifest."""
+    wanted = TokenizerSettings.model_validate_json(settings)
     if manifests.read(initial_model.uri)["source"] == RANDOM:
-        tokenizer = _train(documents, vocab_size, TokenizerSettings.model_validate_json(settings))
+        tokenizer = _train(documents, vocab_size, wanted)
         source = "trained"
     else:
         tokenizer = read_vocabulary(os.path.join(package_folder(initial_model.uri), VOCABULARY))
         source = "initial model"
+        if tokenizer.do_lower_case != wanted.do_lower_case:
+            _log.warning(
+                "tokenizer.do_lower_case: %s has no effect, as the vocabulary is that of the model to start from. "
+                "start: random trains a new one.",
+                str(wanted.do_lower_case).lower(),
+            )
     write_vocabulary(output.uri, tokenizer)
     manifests.write(
         output, {"fingerprint": tokenizer.fingerprint, "vocab_size": tokenizer.vocab_size, "source": source}

@@ -89,7 +89,7 @@ def test_a_corpus_without_blank_line_is_one_document_with_a_warning(tmp_path, ca
     artifact = generate(tmp_path, {"x/a.txt": text}, max_sentences=20)
     manifest = manifests.read(artifact.uri)
     assert (manifest["documents"], manifest["read"]["cut_documents"]) == (25, 24)
-    assert "a.txt: no blank line, so it is one document of 500 sentences, cut every 20" in caplog.text
+    assert "a.txt: no blank line, so it is one document, cut every 20" in caplog.text
 
 
 def test_a_short_corpus_without_blank_line_is_cut_finer_so_that_some_is_held_out(tmp_path, caplog):
@@ -100,7 +100,7 @@ def test_a_short_corpus_without_blank_line_is_cut_finer_so_that_some_is_held_out
     assert manifest["train_documents"] > 0
     assert manifest["eval_documents"] > 0
     assert sum(len(d.sentences) for s in ("train", "eval") for d in documents_of(artifact, s)) == 120
-    assert "a.txt: no blank line, so it is one document of 120 sentences, cut every 6" in caplog.text
+    assert "1 of 2 files (grep -L '^$' finds them): no blank line, so it is one document, cut every 6" in caplog.text
 
 
 def test_folders_that_only_look_like_spans_do_not_disturb(tmp_path):
@@ -114,6 +114,12 @@ def test_folders_that_only_look_like_spans_do_not_disturb(tmp_path):
 def test_files_without_a_folder_between_have_the_default_domain(tmp_path):
     artifact = generate(tmp_path, {"a.txt": texts(40)}, pattern="span-{SPAN}/*.txt")
     assert {d.domain for d in documents_of(artifact, "train")} == {"default"}
+
+
+def test_leftovers_of_editors_are_passed_over(tmp_path, caplog):
+    artifact = generate(tmp_path, {"x/a.txt": texts(40), "x/a.txt~": texts(60)})
+    assert manifests.read(artifact.uri)["documents"] == 40
+    assert "a.txt~ passed over" in caplog.text
 
 
 @pytest.mark.parametrize(

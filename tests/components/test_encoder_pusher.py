@@ -52,6 +52,28 @@ def test_a_model_that_is_the_newest_version_already_is_not_pushed_again(source, 
     assert versions(tmp_path) == [1]
 
 
+def test_a_model_that_an_older_version_holds_is_not_pushed_over_the_newest(source, tmp_path):
+    for model in "aba":
+        publish(tmp_path, source, model)
+    assert versions(tmp_path) == [1, 2]
+
+
+def test_numbers_that_are_no_versions_are_left_alone(source, tmp_path):
+    (tmp_path / "2024").mkdir()
+    (tmp_path / "2025").write_text("")
+    assert publish(tmp_path, source, "a").name == "2026"
+    assert versions(tmp_path) == [2026]
+
+
+def test_a_number_that_another_writer_took_meanwhile_is_passed_over(source, tmp_path, monkeypatch):
+    publish(tmp_path, source, "a")
+    publish(tmp_path, source, "b")
+    seen = iter([[1], [1, 2]])
+    monkeypatch.setattr(executor, "_numbers", lambda _: next(seen))
+    monkeypatch.setattr(executor, "_version_of", lambda *_: None)
+    assert publish(tmp_path, source, "c").name == "3"
+
+
 def test_two_writers_at_once_get_a_version_each(source, tmp_path):
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         names = [path.name for path in pool.starmap(publish, [(tmp_path, source, "a"), (tmp_path, source, "b")])]

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import tensorflow as tf
 
@@ -72,8 +74,21 @@ def test_the_manifest_agrees_with_the_records(nodes):
     assert manifest["tokenizer_fingerprint"] == read_vocabulary(f"{artifact.uri}/vocab").fingerprint
     assert manifest["settings"] == SETTINGS.model_dump()
     assert manifest["dropped"].keys() == {
-        *("duplicate_documents", "empty_documents", "empty_sentences", "single_sentence_chunks", "single_sentence_pieces")
+        *(
+            "duplicate_documents",
+            "empty_documents",
+            "empty_sentences",
+            "single_sentence_chunks",
+            "single_sentence_pieces",
+        )
     }
+
+
+def test_text_that_is_not_one_sentence_a_line_is_pointed_out(tmp_path, texts, small_config, caplog):
+    files = {"pg/all.txt": "\n\n".join(" ".join(text.split("\n")) for text in texts)}
+    with caplog.at_level("WARNING", "albert"):
+        generate(tmp_path, files, small_config)
+    assert re.search(r"\d+ of 60 sentences are longer than an example and were broken between words", caplog.text)
 
 
 def test_no_temporary_file_is_left(nodes):

@@ -16,6 +16,7 @@ def corpus(tmp_path):
         "span-10/law/a.txt.gz",
         "span-x/law/a.txt",
         "span-11/law/b.md",
+        "span-12-draft/law/a.txt",
     ):
         path = tmp_path / "corpus" / name
         path.parent.mkdir(parents=True)
@@ -31,6 +32,14 @@ def settings(corpus, monkeypatch, **overrides):
 
 def test_the_latest_span_is_the_highest_number_with_files(corpus, monkeypatch):
     assert check(settings(corpus, monkeypatch)).corpus.span == 10
+
+
+def test_the_latest_span_of_a_pattern_with_more_wildcards(corpus, monkeypatch):
+    for name in ("2026-v3.1/law/a.txt", "2026-v20.x/law/a.txt", "2025-v4.0/law/a.txt"):
+        (corpus / name).parent.mkdir(parents=True)
+        (corpus / name).write_text("A.\n")
+    pattern = {"corpus.pattern": "20[0-9]?-v{SPAN}.*/*/*.txt"}
+    assert check(settings(corpus, monkeypatch, **pattern)).corpus.span == 20
 
 
 def test_a_span_may_have_leading_zeros(corpus, monkeypatch):
@@ -72,6 +81,12 @@ def test_what_cannot_work_is_refused(corpus, monkeypatch, overrides, message):
         check(settings(corpus, monkeypatch, **overrides))
 
 
+def test_a_link_that_leads_nowhere_is_named(corpus, monkeypatch):
+    (corpus / "span-10" / "law" / "b.txt").symlink_to(corpus / "gone")
+    with pytest.raises(InputError, match=r"b\.txt: is a link to something that is gone"):
+        check(settings(corpus, monkeypatch))
+
+
 def test_artifacts_without_metadata_and_damaged_metadata_are_refused(corpus, monkeypatch):
     checked = check(settings(corpus, monkeypatch))
     root = corpus.parent / "root"
@@ -83,4 +98,7 @@ def test_artifacts_without_metadata_and_damaged_metadata_are_refused(corpus, mon
         check(checked)
     (root / "metadata.sqlite").unlink()
     sqlite3.connect(root / "metadata.sqlite").close()
+    with pytest.raises(InputError, match=r"metadata\.sqlite is damaged \(it is empty\)"):
+        check(checked)
+    (root / "DocumentGen").rmdir()
     assert check(checked) == checked

@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import re
+import shlex
 import signal
 import subprocess
 import time
@@ -211,6 +213,21 @@ def test_a_model_that_is_not_better_is_not_pushed(demo):
     assert "against version 2, should be +5.00 points or more" in done.stdout
     assert "nothing pushed: the model was not blessed" in done.stdout
     assert sorted(child.name for child in demo.encoders.iterdir()) == ["1", "2"]
+
+
+def test_a_model_below_the_floor_is_not_pushed(demo):
+    settings = {"training.max_steps": 1, "start": "random", "evaluation.min_mlm_accuracy": 0.99}
+    done = subprocess.run(demo_command(demo.root, [2], **settings), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"not blessed: MLM accuracy \d\.\d\d% is below the floor of 99\.00%", done.stdout)
+    assert sorted(child.name for child in demo.encoders.iterdir()) == ["1", "2"]
+
+
+def test_a_run_whose_screen_is_closed_goes_on(demo):
+    """As with `| head`."""
+    command = f"{shlex.join(demo_command(demo.root, [2]))} | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_run_that_was_killed_in_training_goes_on_and_ends_with_the_same_weights(demo, tmp_path):

@@ -1,3 +1,5 @@
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,8 +9,7 @@ from albert_model.text.documents import identify, read_documents, split_of
 
 
 def read(text: bytes, max_sentences: int = 100) -> list[tuple[str, ...]]:
-    lines = text.splitlines(keepends=True)
-    return [d.sentences for d in read_documents(lines, "a.txt", "law", max_sentences)]
+    return [d.sentences for d in read_documents(io.BytesIO(text), "a.txt", "law", max_sentences)]
 
 
 @pytest.mark.parametrize(
@@ -16,13 +17,14 @@ def read(text: bytes, max_sentences: int = 100) -> list[tuple[str, ...]]:
     [
         (b"A b.\nC.\n\nD.\n", [("A b.", "C."), ("D.",)]),
         (b"A.\r\nB.\r\n\r\nC.\r\n", [("A.", "B."), ("C.",)]),
+        (b"A.\rB.\r\rC.\r", [("A.", "B."), ("C.",)]),
         (b"\xef\xbb\xbfA.\n", [("A.",)]),
         (b"\n\n\nA.\n \t \n\n\nB.", [("A.",), ("B.",)]),
         (b"  A \t  b.  \n", [("A b.",)]),
         (b"\n \n\n", []),
         (b"", []),
     ],
-    ids=["plain", "crlf", "byte order mark", "many blank lines", "white space", "only blank", "empty"],
+    ids=["plain", "crlf", "cr", "byte order mark", "many blank lines", "white space", "only blank", "empty"],
 )
 def test_reads_sentences_and_documents(text, expected):
     assert read(text) == expected
@@ -42,6 +44,19 @@ def test_a_blank_line_right_after_a_full_document_cuts_nothing():
 def test_what_is_not_utf8_is_named_with_file_and_line():
     with pytest.raises(InputError, match=r"a\.txt, line 2: not UTF-8 .*iconv"):
         read(b"fine\ncaf\xe9\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"\x1f\x8b\x08\x00", r"a\.txt: is gzipped, but its name does not end in \.gz"),
+        ("Eins.\nZwei.\n".encode("utf-16-le"), r"a\.txt, line 1: holds a zero byte.*UTF-16"),
+    ],
+    ids=["gzip", "utf-16"],
+)
+def test_what_is_no_text_is_told_from_another_encoding(text, message):
+    with pytest.raises(InputError, match=message):
+        read(text)
 
 
 @given(st.lists(st.lists(st.from_regex(r"[a-z]{1,5}( [a-z]{1,5})?", fullmatch=True), min_size=1), max_size=8))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from albert_model.text.examples import assemble
-from albert_model.text.masking import mask, ngram_law, prediction_budget
+from albert_model.text.masking import _choose_words, _words, mask, ngram_law, prediction_budget
 from albert_model.text.segments import generator
 from albert_model.text.settings import ExampleSettings
 
@@ -52,6 +52,32 @@ def test_masks_can_be_undone_and_respect_words_and_segments(tokenizer, seed, a_l
         for position in np.flatnonzero(maskable):
             inside_word = maskable[position - 1] and not tokenizer.starts_word[ids[position]]
             assert not inside_word or chosen[position] == chosen[position - 1]
+
+
+class GivenDraws:
+    """A generator that starts n-grams at given words and always draws three words."""
+
+    def __init__(self, order):
+        self.order = np.array(order)
+
+    def permutation(self, count):
+        assert count == len(self.order)
+        return self.order
+
+    def choice(self, sizes, count, p):
+        return np.full(count, 3)
+
+
+def test_words_and_ngrams_end_with_their_segment(tokenizer):
+    """Even where B begins with a piece that starts no word."""
+    inside = next(i for i in tokenizer.ordinary_ids if not tokenizer.starts_word[i])
+    (word,) = tokenizer.encode(["the"])[0]
+    ids, maskable = assemble(np.array([word, word]), np.array([inside, word, word, word]), tokenizer)
+    starts, ends, segments = _words(ids, maskable, tokenizer.starts_word, whole=True)
+    assert (starts.tolist(), ends.tolist()) == ([1, 2, 4, 5, 6, 7], [2, 3, 5, 6, 7, 8])
+    # The n-gram at A's last word stops there, so there is room for the others.
+    chosen = _choose_words(starts, ends, segments, 3, ExampleSettings(), GivenDraws([1, 5, 0, 2, 3, 4]))
+    assert np.flatnonzero(chosen).tolist() == [0, 1, 5]
 
 
 def test_fates_have_the_published_shares(tokenizer):

@@ -85,6 +85,12 @@ def test_training_twice_gives_the_same_vocabulary(documents, tokenizer):
     assert again.fingerprint == tokenizer.fingerprint
 
 
+def test_long_lines_count_as_well(documents):
+    """SentencePiece by itself leaves out lines of more than 4,192 bytes."""
+    long = " ".join(s for d in documents[:60] for s in d.sentences)
+    assert len(train([long], 500, TokenizerSettings()).pieces) == 500
+
+
 def test_the_fingerprint_depends_on_all_that_changes_ids(tokenizer):
     assert Tokenizer(tokenizer.model, do_lower_case=False).fingerprint != tokenizer.fingerprint
 

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from albert_model.training.lamb import Lamb, is_adapted
+from tests.albert_model.training.reference import reference_step
 
 NAMES = {
     "bert/pooler/dense/kernel": (3, 4),
@@ -10,21 +11,6 @@ NAMES = {
     "bert/embeddings/LayerNorm/gamma": (5,),
     "cls/predictions/output_bias": (6,),
 }
-
-
-def reference_step(weights, gradients, m, v, learning_rate, decay, clip):
-    """LAMB of google-research/albert in float64, written from its description."""
-    norm = np.sqrt(sum((g**2).sum() for g in gradients.values()))
-    for name, gradient in gradients.items():
-        gradient = gradient * min(1.0, clip / norm)
-        m[name] = 0.9 * m[name] + 0.1 * gradient
-        v[name] = 0.999 * v[name] + 0.001 * gradient**2
-        update = m[name] / (np.sqrt(v[name]) + 1e-6)
-        ratio = 1.0
-        if name.endswith("kernel"):
-            update = update + decay * weights[name]
-            ratio = np.linalg.norm(weights[name]) / np.linalg.norm(update)
-        weights[name] = weights[name] - learning_rate * ratio * update
 
 
 def test_a_hundred_steps_agree_with_a_float64_reference():

@@ -7,9 +7,13 @@ import pytest
 import tensorflow as tf
 
 from albert_model.errors import InputError
+from albert_model.network.pretrainer import AlbertPretrainer
+from albert_model.training.input_pipeline import training_batches
 from albert_model.training.loop import TrainingFolders, train
 from albert_model.training.metrics import MetricsWriter
 from albert_model.training.settings import TrainingSettings
+from albert_model.weights import network as network_weights
+from tests.albert_model.training.reference import reference_step
 from tests.demo import ROOT
 
 SETTINGS = TrainingSettings(
@@ -30,6 +34,49 @@ def undisturbed(small_config, data, tmp_path_factory):
 
 def same(one, other):
     return all((one[name] == other[name]).all() for name in one.keys() | other.keys())
+
+
+def test_steps_are_those_of_the_published_recipe(small_config, data, tmp_path):
+    """Loss, rates, clipping and LAMB against gradients of a loss written out here and a float64 optimizer."""
+    config = small_config.model_copy(update={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
+    settings = SETTINGS.model_copy(update={"max_steps": 3, "log_every": 3})
+    network = AlbertPretrainer(config, seed=5)
+    initial = network_weights.read(network)
+    expected = {name: value.astype(np.float64) for name, value in initial.items()}
+    m, v = ({name: np.zeros(value.shape) for name, value in expected.items()} for _ in range(2))
+    batches = training_batches(data.train_files, data.parse, settings.batch_size, 1, settings.seed, 0).take(3)
+    for learning_rate, batch in zip((0.0, 0.01 / 2, 0.01 / 3), batches, strict=True):
+        network_weights.assign(network, expected, "reference")
+        assert len(set(tf.reduce_sum(batch["masked_lm_weights"], 1).numpy())) > 1  # else a mean of means would do
+        reference_step(expected, gradients_of(network, batch), m, v, learning_rate, decay=0.01, clip=1.0)
+
+    weights, _ = run(config, data, tmp_path, settings, initial)
+    for name in expected:
+        np.testing.assert_allclose(weights[name], expected[name], atol=3e-6, err_msg=name)
+    saved = tf.train.load_checkpoint(str(tmp_path / "checkpoints"))
+    slots = [saved.get_tensor(key) for key in saved.get_variable_to_shape_map() if key.startswith("m/")]
+    norms = (np.sqrt(sum((slot.astype(np.float64) ** 2).sum() for slot in each)) for each in (slots, m.values()))
+    assert next(norms) == pytest.approx(next(norms), rel=1e-4)
+
+
+def gradients_of(network, batch):
+    """Of sum(w·ce) / (sum(w) + 1e-5) over the masked pieces plus the mean cross entropy of the sentence order."""
+    rows = network_weights.variables(network)
+    with tf.GradientTape() as tape:
+        outputs = network(batch)
+        pieces = tf.nn.log_softmax(outputs["mlm_logits"])
+        order = tf.nn.log_softmax(outputs["sop_logits"])
+        weights = batch["masked_lm_weights"]
+        mlm = -tf.reduce_sum(weights * tf.gather(pieces, batch["masked_lm_ids"], batch_dims=2))
+        sop = -tf.reduce_mean(tf.gather(order, batch["sentence_order_label"], batch_dims=1))
+        loss = mlm / (tf.reduce_sum(weights) + 1e-5) + sop
+    gradients = tape.gradient(loss, [variable.value for _, variable in rows])
+    turned = [g.T if row.transposed else g for (row, _), g in zip(rows, map(as_array, gradients), strict=True)]
+    return {row.name: gradient for (row, _), gradient in zip(rows, turned, strict=True)}
+
+
+def as_array(gradient):
+    return tf.convert_to_tensor(gradient).numpy().astype(np.float64)
 
 
 def test_training_twice_gives_the_same_weights(small_config, data, undisturbed, tmp_path):
@@ -96,7 +143,7 @@ def test_a_batch_that_is_larger_than_the_data_is_refused(small_config, data, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_devices_train_as_one(tmp_path, data, small_config):
+def test_two_devices_train_as_one(tmp_path, data):
     """Each in a process of its own, as TensorFlow divides a machine into devices once only."""
     weights = {}
     for devices in (1, 2):

@@ -1,3 +1,5 @@
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -81,6 +83,15 @@ def test_round_trip_through_a_network_is_exact(small_config, weights):
     network_weights.assign(network, weights, "test")
     read = network_weights.read(network)
     assert all((read[name] == weights[name]).all() for name in weights)
+
+
+def test_a_disk_without_room_is_noticed_before_anything_is_written(small_config, weights, tmp_path, monkeypatch):
+    """h5py ends the process where it finds out by itself."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**30, 2**30 - 2**20, 2**20))
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        keras_h5.write(tmp_path / "a.h5", weights, small_config, full=True)
+    assert raised.value.filename == str(tmp_path / "a.h5")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_truncated_file_is_refused(small_config, weights, tmp_path):
