@@ -36,10 +36,11 @@ def same(one, other):
     return all((one[name] == other[name]).all() for name in one.keys() | other.keys())
 
 
-def test_steps_are_those_of_the_published_recipe(small_config, data, tmp_path):
+@pytest.mark.parametrize("clip", [1.0, 100.0], ids=["clipped", "not clipped"])
+def test_steps_are_those_of_the_published_recipe(small_config, data, tmp_path, clip):
     """Loss, rates, clipping and LAMB against gradients of a loss written out here and a float64 optimizer."""
     config = small_config.model_copy(update={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
-    settings = SETTINGS.model_copy(update={"max_steps": 3, "log_every": 3})
+    settings = SETTINGS.model_copy(update={"max_steps": 3, "log_every": 3, "clip_norm": clip})
     network = AlbertPretrainer(config, seed=5)
     initial = network_weights.read(network)
     expected = {name: value.astype(np.float64) for name, value in initial.items()}
@@ -48,7 +49,7 @@ def test_steps_are_those_of_the_published_recipe(small_config, data, tmp_path):
     for learning_rate, batch in zip((0.0, 0.01 / 2, 0.01 / 3), batches, strict=True):
         network_weights.assign(network, expected, "reference")
         assert len(set(tf.reduce_sum(batch["masked_lm_weights"], 1).numpy())) > 1  # else a mean of means would do
-        reference_step(expected, gradients_of(network, batch), m, v, learning_rate, decay=0.01, clip=1.0)
+        reference_step(expected, gradients_of(network, batch), m, v, learning_rate, decay=0.01, clip=clip)
 
     weights, _ = run(config, data, tmp_path, settings, initial)
     for name in expected:
