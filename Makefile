@@ -47,7 +47,7 @@ format: $(DEV)
 	@$(BIN)/ruff format .
 
 # Needs uv (https://docs.astral.sh/uv). Constraints and overrides stand in pyproject.toml.
-COMPILE := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header \
+COMPILE := uv pip compile --quiet --generate-hashes --no-annotate --no-header \
 	--python-version 3.11 --python-platform x86_64-unknown-linux-gnu
 lock:
 	$(COMPILE) pyproject.toml -o requirements.lock
