@@ -73,16 +73,16 @@ class AlbertConfig(pydantic.BaseModel):
 
     def network(self) -> dict[str, int | str]:
         """The fields that decide what the weights mean: all that two configs must share to share them."""
-        return {key: value for key, value in self.model_dump().items() if key in _NETWORK_FIELDS}
+        return self.model_dump(include=_NETWORK_FIELDS)
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=2) + "\n"
 
 
-_NETWORK_FIELDS = (
+_NETWORK_FIELDS = {
     *("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
     *("max_position_embeddings", "type_vocab_size", "num_hidden_groups", "inner_group_num", "hidden_act"),
-)
+}
 
 
 def describe(error: pydantic.ValidationError) -> str:

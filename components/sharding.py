@@ -145,7 +145,7 @@ def _write_shard(
 ) -> Counter[str]:
     """((split, shard), extents) → the shard; None in place of an extent names the shard only."""
     (split, shard), extents = shard_extents
-    records = sorted(record for extent in extents if extent is not None for record in _read(_Extent(*extent)))
+    records = sorted(record for extent in extents if extent is not None for record in _read(extent))
     folder = os.path.join(uri, f"Split-{split}")
     tf.io.gfile.makedirs(folder)
     final = os.path.join(folder, f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}")

@@ -13,6 +13,8 @@ from pipeline.settings import CorpusSettings, PipelineSettings
 
 _SPAN = re.compile(r"\{SPAN(?::(\d+))?\}")
 _DATE_OR_VERSION = re.compile(r"\{(?:YYYY|MM|DD|VERSION)[^}]*\}")
+_ANY_SPAN = "[0-9]*"
+_WILDCARDS = {"*": "[^/]*", "?": "[^/]"}
 
 
 def check(settings: PipelineSettings) -> PipelineSettings:
@@ -48,11 +50,17 @@ def _with_span(settings: PipelineSettings) -> PipelineSettings:
     if placeholder is None:
         if corpus.span != "latest":
             raise InputError(f"corpus.span: {corpus.span} is asked for, but corpus.pattern has no {{SPAN}}.")
-        _files(corpus, "")
+        if not _files(corpus, ""):
+            raise _no_file(corpus, "")
         return settings
     if corpus.span == "latest":
-        settings = settings.with_span(max(_span_of(path, corpus) for path in _files(corpus, "[0-9]*")))
-    _files(corpus, f"{settings.corpus.span:0{placeholder[1] or 0}d}")
+        spans = [span for path in _files(corpus, _ANY_SPAN) if (span := _span_of(path, corpus)) is not None]
+        if not spans:
+            raise _no_file(corpus, _ANY_SPAN)
+        settings = settings.with_span(max(spans))
+    digits = f"{settings.corpus.span:0{placeholder[1] or 0}d}"
+    if not _files(corpus, digits):
+        raise _no_file(corpus, digits)
     return settings
 
 
@@ -60,38 +68,41 @@ def _files(corpus: CorpusSettings, span: str) -> list[str]:
     """The files of a span, which may be a pattern.
 
     Raises:
-      InputError: there are none, or one is a link that leads nowhere.
+      InputError: one is a link that leads nowhere.
     """
-    pattern = os.path.join(corpus.path, _DATE_OR_VERSION.sub("*", _SPAN.sub(span, corpus.pattern)))
-    matching = glob.glob(pattern)
+    matching = glob.glob(_pattern(corpus, span))
     if broken := [path for path in matching if not os.path.exists(path)]:
         raise InputError(f"{broken[0]}: is a link to something that is gone. Mend it or remove it.")
-    found = [path for path in matching if os.path.isfile(path)]
-    if span == "[0-9]*":
-        found = [path for path in found if _span_of(path, corpus) >= 0]
-    if not found:
-        raise InputError(
-            f"corpus.pattern: no file matches {pattern}. Put text files there, one sentence per line, or set "
-            "corpus.pattern to where they are (span-{SPAN}/*.txt* if there is no folder for each domain, "
-            "{SPAN:2} for numbers such as 02)."
-        )
-    return found
+    return [path for path in matching if os.path.isfile(path)]
 
 
-def _span_of(path: str, corpus: CorpusSettings) -> int:
-    """The number that stands where the pattern has {SPAN}; -1 if there is none, as in `span-3-draft`."""
-    before, _, after = _SPAN.sub("\0", corpus.pattern).partition("\0")
-    shape = re.escape(os.path.join(corpus.path, "")) + _regex(before) + r"(\d+)" + _regex(after)
-    match = re.fullmatch(shape, path)
-    return int(match[1]) if match else -1
+def _pattern(corpus: CorpusSettings, span: str) -> str:
+    return os.path.join(corpus.path, _DATE_OR_VERSION.sub("*", _SPAN.sub(span, corpus.pattern)))
+
+
+def _no_file(corpus: CorpusSettings, span: str) -> InputError:
+    return InputError(
+        f"corpus.pattern: no file matches {_pattern(corpus, span)}. Put text files there, one sentence per line, or "
+        "set corpus.pattern to where they are (span-{SPAN}/*.txt* if there is no folder for each domain, "
+        "{SPAN:2} for numbers such as 02)."
+    )
+
+
+def _span_of(path: str, corpus: CorpusSettings) -> int | None:
+    """The number that stands where the pattern has {SPAN}; None if it is no number, as in `span-3-draft`."""
+    before, _, after = _SPAN.split(corpus.pattern, maxsplit=1)
+    match = re.fullmatch(re.escape(os.path.join(corpus.path, "")) + _regex(before) + r"(\d+)" + _regex(after), path)
+    return int(match[1]) if match else None
 
 
 def _regex(pattern: str) -> str:
     """A part of a path pattern as a regular expression; wildcards stay within a folder's name."""
     parts = re.split(r"(\*|\?|\[[^]]*\])", _DATE_OR_VERSION.sub("*", pattern))
-    return "".join(
-        {"*": "[^/]*", "?": "[^/]"}.get(part) or (part if part[:1] == "[" else re.escape(part)) for part in parts
-    )
+    return "".join(_WILDCARDS.get(part) or _characters(part) for part in parts)
+
+
+def _characters(part: str) -> str:
+    return part.replace("[!", "[^", 1) if part.startswith("[") else re.escape(part)
 
 
 def _check_writable(key: str, folder: str) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("pipeline")
 # How an InputError raised in a Beam worker stands in the text of the error that the runner raises.
 _IN_TRACEBACK = re.compile(r"albert_model\.errors\.InputError: (.+?)(?: \[while running|\n|$)")
-
+# What libraries say of a full disk.
 _FULL_DISK = (os.strerror(errno.ENOSPC), f"errno = {errno.ENOSPC}")
 
 

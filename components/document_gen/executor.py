@@ -108,9 +108,9 @@ class _ReadDocuments(beam.DoFn):
 
 def _text_files(pattern: str) -> list[str]:
     found = sorted(path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path))
-    if left := [path for path in found if path.endswith(_LEFTOVERS)]:
-        _log.warning("%s passed over, as it looks like a leftover of an editor or a copy", ", ".join(left))
-    return [path for path in found if path not in left]
+    if leftovers := [path for path in found if path.endswith(_LEFTOVERS)]:
+        _log.warning("%s passed over, as it looks like a leftover of an editor or a copy", ", ".join(leftovers))
+    return [path for path in found if not path.endswith(_LEFTOVERS)]
 
 
 def batched(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:

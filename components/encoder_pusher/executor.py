@@ -61,7 +61,7 @@ def publish(destination: Path, source: str, model_uri: str) -> Path:
       model_uri: for the manifest.
     """
     destination.mkdir(parents=True, exist_ok=True)
-    if pushed_before := _version_of(model_uri, destination):
+    if pushed_before := _version_of(destination, model_uri):
         return pushed_before
     staging = destination / f".staging-{uuid.uuid4().hex}"
     try:
@@ -88,7 +88,7 @@ def _numbers(destination: Path) -> list[int]:
     return sorted(int(child.name) for child in destination.iterdir() if child.name.isdecimal())
 
 
-def _version_of(model_uri: str, destination: Path) -> Path | None:
+def _version_of(destination: Path, model_uri: str) -> Path | None:
     """The version of this model, if it was pushed before: as when a push was killed before it was recorded."""
     for version in reversed(versions(destination)):
         folder = destination / str(version)

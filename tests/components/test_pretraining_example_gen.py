@@ -74,13 +74,8 @@ def test_the_manifest_agrees_with_the_records(nodes):
     assert manifest["tokenizer_fingerprint"] == read_vocabulary(f"{artifact.uri}/vocab").fingerprint
     assert manifest["settings"] == SETTINGS.model_dump()
     assert manifest["dropped"].keys() == {
-        *(
-            "duplicate_documents",
-            "empty_documents",
-            "empty_sentences",
-            "single_sentence_chunks",
-            "single_sentence_pieces",
-        )
+        *("duplicate_documents", "empty_documents", "empty_sentences"),
+        *("single_sentence_chunks", "single_sentence_pieces"),
     }
 
 

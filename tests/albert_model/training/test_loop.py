@@ -39,7 +39,7 @@ def same(one, other):
 @pytest.mark.parametrize("clip", [1.0, 100.0], ids=["clipped", "not clipped"])
 def test_steps_are_those_of_the_published_recipe(small_config, data, tmp_path, clip):
     """Loss, rates, clipping and LAMB against gradients of a loss written out here and a float64 optimizer."""
-    config = small_config.model_copy(update={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
+    config = without_dropout(small_config)
     settings = SETTINGS.model_copy(update={"max_steps": 3, "log_every": 3, "clip_norm": clip})
     network = AlbertPretrainer(config, seed=5)
     initial = network_weights.read(network)
@@ -58,6 +58,10 @@ def test_steps_are_those_of_the_published_recipe(small_config, data, tmp_path, c
     slots = [saved.get_tensor(key) for key in saved.get_variable_to_shape_map() if key.startswith("m/")]
     norms = (np.sqrt(sum((slot.astype(np.float64) ** 2).sum() for slot in each)) for each in (slots, m.values()))
     assert next(norms) == pytest.approx(next(norms), rel=1e-4)
+
+
+def without_dropout(config):
+    return config.model_copy(update={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
 
 
 def gradients_of(network, batch):
@@ -144,14 +148,15 @@ def test_a_batch_that_is_larger_than_the_data_is_refused(small_config, data, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_devices_train_as_one(tmp_path, data):
+def test_two_devices_train_as_one(tmp_path, data, small_config):
     """Each in a process of its own, as TensorFlow divides a machine into devices once only."""
     weights = {}
+    config = without_dropout(small_config).to_json()
     for devices in (1, 2):
         target = tmp_path / f"{devices}.npz"
-        arguments = [str(devices), str(target), json.dumps([data.train_files, data.eval_files, data.train_examples])]
-        command = [sys.executable, "-m", "tests.albert_model.training.train_on_devices", *arguments]
-        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+        files = json.dumps([data.train_files, data.eval_files, data.train_examples])
+        command = [sys.executable, "-m", "tests.albert_model.training.train_on_devices"]
+        subprocess.run([*command, str(devices), target, config, files], check=True, cwd=ROOT, capture_output=True)
         weights[devices] = np.load(target)
     for name in weights[1]:
         np.testing.assert_allclose(weights[2][name], weights[1][name], atol=2e-5, err_msg=name)

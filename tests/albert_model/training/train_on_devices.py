@@ -1,4 +1,4 @@
-"""Trains on a number of logical devices and saves the weights: python -m … DEVICES TARGET DATA."""
+"""Trains on a number of logical devices and saves the weights: python -m … DEVICES TARGET CONFIG DATA."""
 
 import json
 import sys
@@ -12,19 +12,12 @@ from albert_model.training.loop import TrainingData, TrainingFolders, train
 from albert_model.training.settings import TrainingSettings
 from tests.albert_model.training.conftest import parse
 
-CONFIG = AlbertConfig(
-    vocab_size=1000,
-    embedding_size=16,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=48,
-    max_position_embeddings=64,
-)
 SETTINGS = TrainingSettings(batch_size=8, max_steps=10, learning_rate=0.01, warmup_steps=2, log_every=5)
 
 
-def main(devices: int, target: str, train_files: list[str], eval_files: list[str], examples: int) -> None:
+def main(
+    devices: int, target: str, config: AlbertConfig, train_files: list[str], eval_files: list[str], examples: int
+) -> None:
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
     # MirroredStrategy takes all GPUs and otherwise one CPU, so the logical ones are named.
@@ -33,9 +26,9 @@ def main(devices: int, target: str, train_files: list[str], eval_files: list[str
     tf.distribute.MirroredStrategy = lambda: original(names)
     folder = Path(target).with_suffix("")
     data = TrainingData(train_files, eval_files, examples, parse)
-    weights, _ = train(CONFIG, SETTINGS, data, None, TrainingFolders(folder / "checkpoints", folder / "metrics"))
+    weights, _ = train(config, SETTINGS, data, None, TrainingFolders(folder / "checkpoints", folder / "metrics"))
     np.savez(target, **weights)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], *json.loads(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], AlbertConfig.model_validate_json(sys.argv[3]), *json.loads(sys.argv[4]))
