@@ -6,6 +6,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
+PROJECT := $(VENV)/.project-installed
 DEV := $(VENV)/.dev-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
@@ -16,22 +17,25 @@ help:
 
 setup: $(DEV)
 
-$(RUNTIME): requirements.lock pyproject.toml
+$(RUNTIME): requirements.lock
 	@echo "Setting up $(VENV): the packages of requirements.lock, about 3.5 GB. This takes some minutes, once."
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11, or say where it is: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is not Python 3.11."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is incomplete (Debian, Ubuntu: install python3.11-venv)."; rm -rf $(VENV); exit 1; }
 	@$(INSTALL) --require-hashes -r requirements.lock
-	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 	@echo "Set up."
 
-$(DEV): requirements-dev.lock $(RUNTIME)
+$(PROJECT): pyproject.toml $(RUNTIME)
+	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(PROJECT)
 	@echo "Setting up $(VENV): the packages of requirements-dev.lock, for tests and lint."
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-demo: $(RUNTIME)
+demo: $(PROJECT)
 	@$(BIN)/albert pipeline run --config configs/pipelines/demo.yaml --span 1 --span 2 --span 2
 
 test: $(DEV)
