@@ -15,7 +15,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 help:
 	@grep '^# make' Makefile | sed 's/^# //'
 
-setup: $(DEV)
+setup: $(PROJECT) $(DEV)
 
 $(RUNTIME): requirements.lock
 	@echo "Setting up $(VENV): the packages of requirements.lock, about 3.5 GB. This takes some minutes, once."
@@ -30,7 +30,7 @@ $(PROJECT): pyproject.toml $(RUNTIME)
 	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 
-$(DEV): requirements-dev.lock $(PROJECT)
+$(DEV): requirements-dev.lock $(RUNTIME)
 	@echo "Setting up $(VENV): the packages of requirements-dev.lock, for tests and lint."
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
@@ -38,15 +38,15 @@ $(DEV): requirements-dev.lock $(PROJECT)
 demo: $(PROJECT)
 	@$(BIN)/albert pipeline run --config configs/pipelines/demo.yaml --span 1 --span 2 --span 2
 
-test: $(DEV)
+test: setup
 	@$(BIN)/python -m pytest
 
-lint: $(DEV)
+lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-format: $(DEV)
+format: setup
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
