@@ -10,6 +10,7 @@ PROJECT := $(VENV)/.project-installed
 DEV := $(VENV)/.dev-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
+.NOTPARALLEL:
 .PHONY: help setup demo test lint format lock clean
 
 help:
