@@ -1,6 +1,7 @@
 # make demo   runs the demo pipeline (the first time: installs into .venv, some minutes)
 # make test   runs all tests
-# Both need Python 3.11 and nothing else.
+# make test-interop   runs the tests that load exports in transformers (the first time: installs torch into .venv)
+# All need Python 3.11 and nothing else.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -8,10 +9,11 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 PROJECT := $(VENV)/.project-installed
 DEV := $(VENV)/.dev-installed
+INTEROP := $(VENV)/.interop-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo test test-interop lint format lock clean
 
 help:
 	@grep '^# make' Makefile | sed 's/^# //'
@@ -36,11 +38,19 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
+$(INTEROP): requirements-interop.lock $(RUNTIME) $(DEV)
+	@echo "Setting up $(VENV): the packages of requirements-interop.lock, for the tests that load exports in transformers."
+	@$(INSTALL) --require-hashes -r requirements-interop.lock || { echo "docs/dependencies.md says where pip looks for torch's CPU build."; exit 1; }
+	@touch $@
+
 demo: $(PROJECT)
 	@$(BIN)/albert pipeline run --config configs/pipelines/demo.yaml --span 1 --span 2 --span 2
 
 test: setup
 	@$(BIN)/python -m pytest
+
+test-interop: setup $(INTEROP)
+	@$(BIN)/python -m pytest -m interop tests
 
 lint: setup
 	@$(BIN)/ruff check .
@@ -51,12 +61,19 @@ format: setup
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-# Needs uv (https://docs.astral.sh/uv). Constraints and overrides stand in pyproject.toml.
+# Needs uv (https://docs.astral.sh/uv). Constraints and overrides stand in pyproject.toml. The registry's torch is the CUDA
+# build: the interop lock names the CPU build instead, as pip finds it (docs/dependencies.md).
 COMPILE := uv pip compile --quiet --generate-hashes --no-annotate --no-header \
 	--python-version 3.11 --python-platform x86_64-unknown-linux-gnu
 lock:
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+	rm -rf build/torch
+	$(PYTHON) -m pip download --quiet --no-deps --dest build/torch $$(grep -o 'torch==[^"]*' pyproject.toml)
+	$(COMPILE) --extra interop pyproject.toml -c requirements.lock -c requirements-dev.lock -o requirements-interop.lock \
+		--no-emit-package torch $$(sed -n 's/^\([^=]*\)==.*/--no-emit-package \1/p' requirements.lock requirements-dev.lock)
+	printf 'torch==%s \\\n    --hash=sha256:%s\n' $$(ls build/torch | cut -d- -f2) $$(sha256sum build/torch/* | cut -c1-64) \
+		>> requirements-interop.lock
 
 # What the demo made, and caches. The virtual environment stays: rm -r .venv to be rid of it.
 clean:

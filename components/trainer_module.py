@@ -21,7 +21,8 @@ from albert_model.training.input_pipeline import Parse
 from albert_model.training.loop import TrainingData, TrainingFolders, train
 from albert_model.training.settings import TrainingSettings
 from albert_model.weights import package, saved_model
-from albert_model.weights.package import VOCABULARY, Package
+from albert_model.weights.model import Model
+from albert_model.weights.package import VOCABULARY
 from components import manifests
 from components.initial_model.executor import RANDOM
 from components.model_layout import package_in_serving
@@ -54,16 +55,17 @@ def run_fn(fn_args: FnArgs) -> None:
         parse=_parser(transform, transform.transform_features_layer()),
     )
     checkpoints = Path(fn_args.custom_config["checkpoint_root"], _training_id(fn_args))
+    package.write_around(checkpoints, Model(config, {}, tokenizer.vocabulary))  # so that a checkpoint can be converted
     weights, figures = train(
         config, settings, data, initial and initial.weights, TrainingFolders(checkpoints, Path(fn_args.model_run_dir))
     )
-    trained = Package(config, tokenizer, weights)
+    trained = Model(config, weights, tokenizer.vocabulary)
     _export(fn_args.serving_model_dir, trained, transform)
     _write_manifest(fn_args.serving_model_dir, start, examples, settings, figures)
     shutil.rmtree(checkpoints)
 
 
-def _initial_model(base_model: str, fingerprint: str) -> tuple[Package | None, dict[str, Any]]:
+def _initial_model(base_model: str, fingerprint: str) -> tuple[Model | None, dict[str, Any]]:
     """The package to start from, if any, and InitialModel's manifest."""
     start = manifests.read(os.path.dirname(base_model))
     if start["source"] == RANDOM:
@@ -85,12 +87,12 @@ def _parser(transform: tft.TFTransformOutput, layer: tf.Module) -> Parse:
     return lambda serialized: layer(tf.io.parse_example(serialized, spec))
 
 
-def _export(folder: str, trained: Package, transform: tft.TFTransformOutput) -> None:
+def _export(folder: str, trained: Model, transform: tft.TFTransformOutput) -> None:
     """Writes the SavedModel (encoder and evaluation) and, beside its files, the package."""
     network = trained.network()
     with_package = package_in_serving(folder)
     package.write(with_package, trained)
-    module = _Evaluation(network, os.path.join(with_package, VOCABULARY, "spm.model"), transform)
+    module = _Evaluation(network, os.path.join(with_package, VOCABULARY, trained.vocabulary.file_name), transform)
     signatures = {
         "serving_default": saved_model.encoder_signature(module),
         EVALUATE_SIGNATURE: module.evaluate.get_concrete_function(tf.TensorSpec([None], tf.string, "examples")),
@@ -104,12 +106,12 @@ class _Evaluation(saved_model.EncoderModule):
     def __init__(self, network: AlbertPretrainer, vocabulary: str, transform: tft.TFTransformOutput):
         super().__init__(network, vocabulary)
         self.transform_layer = transform.transform_features_layer()
-        self._parse = _parser(transform, self.transform_layer)
+        parse = _parser(transform, self.transform_layer)
+        self._outputs_and_labels = lambda examples: (network(inputs := parse(examples)), inputs)
 
     @tf.function
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = self._parse(examples)
-        return score_examples(self.network(inputs), inputs)
+        return score_examples(*self._outputs_and_labels(examples))
 
 
 def _write_manifest(

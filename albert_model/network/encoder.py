@@ -32,7 +32,9 @@ class AlbertEncoder(keras.layers.Layer):
         self.position_embeddings = factory.embedding(config.max_position_embeddings, "position_embeddings")
         self.embedding_norm = factory.layer_norm("embedding_norm")
         self.embedding_dropout = factory.dropout(config.hidden_dropout_prob, "embedding_dropout")
-        self.embedding_projection = factory.dense(config.hidden_size, "embedding_projection")
+        self.embedding_projection = (
+            factory.dense(config.hidden_size, "embedding_projection") if config.projects_embedding else None
+        )
         # === Transformer ===
         self.groups = [
             [_layer(config, factory, f"group_{g}_layer_{i}") for i in range(config.inner_group_num)]
@@ -54,8 +56,7 @@ class AlbertEncoder(keras.layers.Layer):
           dict: `sequence_output` [B, S, D], `pooled_output` [B, D] (tanh of the first position's projection),
           `encoder_outputs`: list of [B, S, D], one a layer.
         """
-        x_BSE = self._embed(input_word_ids, input_type_ids, training)
-        x_BSD = self.embedding_projection(x_BSE)
+        x_BSD = self._embed(input_word_ids, input_type_ids, training)
         mask_B11S = ops.cast(input_mask, x_BSD.dtype)[:, None, None, :]
         outputs = []
         for number in range(self.config.num_hidden_layers):
@@ -69,7 +70,8 @@ class AlbertEncoder(keras.layers.Layer):
         positions_S = ops.arange(ops.shape(input_word_ids)[1])
         x_BSE = self.word_embeddings(input_word_ids) + self.token_type_embeddings(input_type_ids)
         x_BSE = self.embedding_norm(x_BSE + self.position_embeddings(positions_S))
-        return self.embedding_dropout(x_BSE, training=training)
+        x_BSE = self.embedding_dropout(x_BSE, training=training)
+        return x_BSE if self.embedding_projection is None else self.embedding_projection(x_BSE)
 
 
 def _layer(config: AlbertConfig, factory: LayerFactory, name: str) -> TransformerLayer:

@@ -14,6 +14,7 @@ from albert_model.network.heads import MaskedLanguageModelHead, SentenceOrderHea
 from albert_model.network.layers import LayerFactory
 
 ENCODER_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
+MLM_POSITIONS = "masked_lm_positions"
 
 
 class AlbertPretrainer(keras.Model):
@@ -32,7 +33,7 @@ class AlbertPretrainer(keras.Model):
         self.encoder = AlbertEncoder(config, factory.within("encoder"), name="encoder")
         self.mlm_head = MaskedLanguageModelHead(config, factory.within("mlm_head"), name="mlm_head")
         self.sop_head = SentenceOrderHead(factory.within("sop_head"), name="sop_head")
-        self({name: ops.zeros((1, 8), "int32") for name in (*ENCODER_INPUTS, "masked_lm_positions")})
+        self({name: ops.zeros((1, 8), "int32") for name in (*ENCODER_INPUTS, MLM_POSITIONS)})
 
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
         """Runs encoder and heads.
@@ -46,7 +47,7 @@ class AlbertPretrainer(keras.Model):
         """
         outputs = self.encoder(*(inputs[name] for name in ENCODER_INPUTS), training=training)
         embeddings_VE = self.encoder.word_embeddings.embeddings
-        mlm_logits = self.mlm_head(outputs["sequence_output"], inputs["masked_lm_positions"], embeddings_VE)
+        mlm_logits = self.mlm_head(outputs["sequence_output"], inputs[MLM_POSITIONS], embeddings_VE)
         return outputs | {"mlm_logits": mlm_logits, "sop_logits": self.sop_head(outputs["pooled_output"])}
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import re
 import string
 import unicodedata
@@ -17,6 +15,8 @@ import pydantic
 import sentencepiece
 
 from albert_model.errors import InputError
+from albert_model.text import vocabulary
+from albert_model.text.vocabulary import Vocabulary
 
 _WORD_MARK = "▁"
 _ASCII_LETTERS_AND_PUNCTUATION = frozenset(string.ascii_letters + string.punctuation)
@@ -73,14 +73,18 @@ class Tokenizer:
       model: the bytes of a SentencePiece model.
       do_lower_case: part of the normalisation.
       source: where the model came from, for errors.
+      file_name: what the model's file is called.
 
     Raises:
       InputError: not a SentencePiece model, or the special pieces do not have ALBERT's ids.
     """
 
-    def __init__(self, model: bytes, do_lower_case: bool = True, source: str = "tokenizer"):
+    def __init__(
+        self, model: bytes, do_lower_case: bool = True, source: str = "tokenizer", file_name: str = "spm.model"
+    ):
         self.model = model
         self.do_lower_case = do_lower_case
+        self.vocabulary = Vocabulary(model, file_name, do_lower_case)
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:
@@ -95,9 +99,19 @@ class Tokenizer:
     @classmethod
     def from_file(cls, path: str | Path, do_lower_case: bool = True) -> Tokenizer:
         try:
-            return cls(Path(path).read_bytes(), do_lower_case, source=str(path))
+            return cls(Path(path).read_bytes(), do_lower_case, str(path), Path(path).name)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary, source: str) -> Tokenizer:
+        """The tokenizer of a vocabulary that came from `source`."""
+        if vocabulary.kind != "sentencepiece":
+            raise InputError(
+                f"{source}: {vocabulary.file_name} is a WordPiece vocabulary; training text is cut into pieces with "
+                "SentencePiece vocabularies only."
+            )
+        return cls(vocabulary.content, vocabulary.do_lower_case, source, vocabulary.file_name)
 
     @property
     def cls_id(self) -> int:
@@ -115,14 +129,13 @@ class Tokenizer:
     def vocab_size(self) -> int:
         return self._processor.get_piece_size()
 
-    @cached_property
-    def pieces(self) -> list[str]:
-        return [self._processor.id_to_piece(i) for i in range(self.vocab_size)]
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        return self.vocabulary.pieces
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest of all that decides how text becomes ids."""
-        return hashlib.blake2b(self.model + bytes([self.do_lower_case]), digest_size=16).hexdigest()
+        return self.vocabulary.fingerprint
 
     @cached_property
     def starts_word(self) -> np.ndarray:
@@ -218,26 +231,14 @@ def _explain(message: str, vocab_size: int) -> str:
 
 
 def write_vocabulary(folder: str | Path, tokenizer: Tokenizer) -> None:
-    """Writes `spm.model`, `spm.vocab` (pieces and scores, as SentencePiece does) and `tokenizer_config.json`."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
-    lines = [f"{piece}\t{processor.get_score(i):g}\n" for i, piece in enumerate(tokenizer.pieces)]
-    (folder / "spm.model").write_bytes(tokenizer.model)
-    (folder / "spm.vocab").write_text("".join(lines), encoding="utf-8")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": tokenizer.do_lower_case}) + "\n")
+    """Writes the tokenizer's vocabulary; see `Vocabulary.write`."""
+    tokenizer.vocabulary.write(folder)
 
 
 def read_vocabulary(folder: str | Path) -> Tokenizer:
-    """Reads the one SentencePiece model of a folder; lower-cases unless `tokenizer_config.json` says otherwise.
+    """The tokenizer of the one vocabulary in a folder.
 
     Raises:
-      InputError: there is no model, or it is none of ALBERT's kind.
+      InputError: there is none, or it is none of ALBERT's kind.
     """
-    folder = Path(folder)
-    models = sorted(folder.glob("*.model"))
-    if len(models) != 1:
-        raise InputError(f"{folder}: should hold one SentencePiece model (*.model), holds {len(models)}.")
-    config = folder / "tokenizer_config.json"
-    do_lower_case = json.loads(config.read_text())["do_lower_case"] if config.exists() else True
-    return Tokenizer.from_file(models[0], do_lower_case)
+    return Tokenizer.of(vocabulary.read(folder), str(folder))

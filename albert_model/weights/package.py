@@ -1,51 +1,98 @@
-"""A model as a folder of its own: `config.json`, `vocab/`, `tf2_model_full.h5`."""
+"""A model as a folder of its own: `config.json`, `vocab/`, `tf2_model_full.h5`; and the encoder package around it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from albert_model.config import AlbertConfig
+from albert_model.config import AlbertConfig, read_json
+from albert_model.errors import InputError
 from albert_model.network.pretrainer import AlbertPretrainer
-from albert_model.text.tokenizer import Tokenizer, read_vocabulary, write_vocabulary
-from albert_model.weights import keras_h5, network
-from albert_model.weights.names import Weights
+from albert_model.text import vocabulary
+from albert_model.weights import huggingface, keras_h5, saved_model
+from albert_model.weights.model import Model
 
 CONFIG = "config.json"
 VOCABULARY = "vocab"
-FULL_WEIGHTS = "tf2_model_full.h5"
+MANIFEST = "manifest.json"
+SAVED_MODEL = "saved_model"
+HUGGINGFACE = "huggingface"
+FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True)
-class Package:
-    """All that a model is."""
-
-    config: AlbertConfig
-    tokenizer: Tokenizer
-    weights: Weights
-
-    def network(self) -> AlbertPretrainer:
-        """The live network with these weights."""
-        made = AlbertPretrainer(self.config)
-        network.assign(made, self.weights, "package")
-        return made
+def write(folder: str | Path, model: Model) -> None:
+    """Writes the model alone. It has all heads."""
+    write_around(folder, model)
+    keras_h5.write(Path(folder, keras_h5.FULL_FILE), model.weights, model.config, full=True)
 
 
-def write(folder: str | Path, package: Package) -> None:
+def write_around(folder: str | Path, model: Model) -> Path | None:
+    """Writes `config.json` and `vocab/`; gives the path of the vocabulary's file."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(package.config.to_json())
-    write_vocabulary(folder / VOCABULARY, package.tokenizer)
-    keras_h5.write(folder / FULL_WEIGHTS, package.weights, package.config, full=True)
+    (folder / CONFIG).write_text(model.config.to_json())
+    return model.vocabulary.write(folder / VOCABULARY) if model.vocabulary else None
 
 
-def read(folder: str | Path) -> Package:
-    """Reads what `write` wrote.
+def read(folder: str | Path) -> Model:
+    """Reads what `write` wrote, into memory.
 
     Raises:
       InputError: a file is missing, damaged, or does not fit the others.
     """
     folder = Path(folder)
     config = AlbertConfig.from_file(folder / CONFIG)
-    weights = keras_h5.read_full(folder / FULL_WEIGHTS, config)
-    return Package(config, read_vocabulary(folder / VOCABULARY), weights)
+    weights, _ = keras_h5.read(folder / keras_h5.FULL_FILE, config)
+    held = {name: weights[name] for name in weights}
+    return Model(config, held, vocabulary.read(folder / VOCABULARY), str(folder))
+
+
+def write_encoder(folder: str | Path, model: Model, network: AlbertPretrainer, more: Mapping[str, Any]) -> None:
+    """Writes the package that is published: the model in every form that users load.
+
+    Args:
+      folder: is made.
+      model: with all heads.
+      network: the same, live.
+      more: for the manifest.
+    """
+    folder = Path(folder)
+    write(folder, model)
+    keras_h5.write(folder / keras_h5.ENCODER_FILE, model.weights, model.config, full=False)
+    asset = folder / VOCABULARY / model.vocabulary.file_name if model.vocabulary else None
+    saved_model.write(folder / SAVED_MODEL, network, asset)
+    huggingface.write(folder / HUGGINGFACE, model.weights, model.config, model.vocabulary)
+    manifest = {"format_version": FORMAT_VERSION, **more, "files": file_digests(folder)}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by its path in there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): _sha256(path) for path in files}
+
+
+def check_files(folder: str | Path) -> None:
+    """Makes sure that the files of a package are those of its manifest.
+
+    Raises:
+      InputError: names each one that is missing or changed.
+    """
+    folder = Path(folder)
+    digests = read_json(folder / MANIFEST).get("files", {})
+    problems = [f"{name} is missing" for name in digests if not (folder / name).is_file()]
+    problems += [
+        f"{name} was changed"
+        for name, digest in digests.items()
+        if (folder / name).is_file() and _sha256(folder / name) != digest
+    ]
+    if problems:
+        raise InputError(f"{folder}: not as its {MANIFEST} says: {'; '.join(problems)}. Fetch it again.")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

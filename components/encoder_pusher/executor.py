@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -19,13 +18,11 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from albert_model.weights import keras_h5, package, saved_model
+from albert_model.weights import package
 from components import manifests
 from components.model_layout import package_folder
 
 _log = logging.getLogger("albert.push")
-ENCODER_WEIGHTS = "tf2_model.h5"
-SAVED_MODEL = "saved_model"
 
 
 class Executor(PusherExecutor):
@@ -65,8 +62,7 @@ def publish(destination: Path, source: str, model_uri: str) -> Path:
         return pushed_before
     staging = destination / f".staging-{uuid.uuid4().hex}"
     try:
-        _write(staging, source)
-        _write_manifest(staging, source, model_uri)
+        _write(staging, source, model_uri)
         while True:
             version = destination / str(max(_numbers(destination), default=0) + 1)
             try:
@@ -97,29 +93,14 @@ def _version_of(destination: Path, model_uri: str) -> Path | None:
     return None
 
 
-def _write(folder: Path, source: str) -> None:
-    trained = package.read(source)
-    package.write(folder, trained)
-    keras_h5.write(folder / ENCODER_WEIGHTS, trained.weights, trained.config, full=False)
-    saved_model.write(folder / SAVED_MODEL, trained.network(), folder / package.VOCABULARY / "spm.model")
-
-
-def _write_manifest(folder: Path, source: str, model_uri: str) -> None:
-    """`manifest.json`: SHA-256 of every file, where the model came from, and how it was trained."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+def _write(folder: Path, source: str, model_uri: str) -> None:
+    """The encoder package; its manifest tells where the model came from, and how it was trained."""
+    model = package.read(source)
     training = json.loads(Path(source, manifests.TRAINING).read_text())
-    manifest = {
-        "format_version": manifests.FORMAT_VERSION,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "files": {str(path.relative_to(folder)): _sha256(path) for path in files},
-        "lineage": {"model": model_uri, **training},
-    }
-    (folder / manifests.FILE_NAME).write_text(json.dumps(manifest, indent=2) + "\n")
-    for path in (*files, folder / manifests.FILE_NAME):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    more = {"created": created, "lineage": {"model": model_uri, **training}}
+    package.write_encoder(folder, model, model.network(), more)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

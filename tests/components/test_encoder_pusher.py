@@ -9,7 +9,7 @@ import pytest
 from albert_model.network.pretrainer import AlbertPretrainer
 from albert_model.weights import keras_h5, package
 from albert_model.weights import network as network_weights
-from albert_model.weights.package import Package
+from albert_model.weights.model import Model
 from components.encoder_pusher import executor
 from components.encoder_pusher.executor import publish, versions
 
@@ -18,7 +18,7 @@ from components.encoder_pusher.executor import publish, versions
 def source(small_config, tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     weights = network_weights.read(AlbertPretrainer(small_config))
-    package.write(folder, Package(small_config, tokenizer, weights))
+    package.write(folder, Model(small_config, weights, tokenizer.vocabulary))
     (folder / "training.json").write_text('{"steps": 3}')
     return str(folder)
 
@@ -95,7 +95,7 @@ def test_a_failure_leaves_nothing_behind(source, tmp_path, monkeypatch):
 
 
 def _killed_before_the_rename(destination, source):
-    executor._write_manifest = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    executor._write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     publish(destination, source, "b")
 
 

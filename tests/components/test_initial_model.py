@@ -5,7 +5,7 @@ from albert_model.errors import InputError
 from albert_model.network.pretrainer import AlbertPretrainer
 from albert_model.weights import network as network_weights
 from albert_model.weights import package
-from albert_model.weights.package import Package
+from albert_model.weights.model import Model
 from components import manifests
 from components.initial_model import executor
 from components.model_layout import package_folder
@@ -21,7 +21,7 @@ def model_at(folder):
 def blessed(small_config, tokenizer, tmp_path_factory):
     model = model_at(tmp_path_factory.mktemp("blessed"))
     weights = network_weights.read(AlbertPretrainer(small_config))
-    package.write(package_folder(model.uri), Package(small_config, tokenizer, weights))
+    package.write(package_folder(model.uri), Model(small_config, weights, tokenizer.vocabulary))
     return model
 
 

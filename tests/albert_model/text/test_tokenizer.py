@@ -70,11 +70,11 @@ def test_golden_pieces_on_the_genuine_vocabulary(shared_data):
 
 def test_vocabulary_text_is_that_of_the_release(shared_data, tmp_path):
     write_vocabulary(tmp_path, Tokenizer.from_file(shared_data / "tokenizer" / "30k-clean.model"))
-    assert (tmp_path / "spm.vocab").read_text() == (shared_data / "tokenizer" / "30k-clean.vocab").read_text()
+    assert (tmp_path / "30k-clean.vocab").read_text() == (shared_data / "tokenizer" / "30k-clean.vocab").read_text()
 
 
 def test_training_gives_alberts_special_pieces(tokenizer):
-    assert tokenizer.pieces[:13] == ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", *'()"-.–£€']
+    assert tokenizer.pieces[:13] == ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", *'()"-.–£€')
     assert tokenizer.vocab_size == 1000
     assert tokenizer.ordinary_ids.min() == 5
 
@@ -118,7 +118,7 @@ def test_round_trip_through_a_folder(tokenizer, tmp_path):
 
 
 def test_what_is_no_vocabulary_is_refused(tmp_path):
-    with pytest.raises(InputError, match="should hold one SentencePiece model"):
+    with pytest.raises(InputError, match="should hold one vocabulary"):
         read_vocabulary(tmp_path)
     (tmp_path / "spm.model").write_bytes(b"not a model")
     with pytest.raises(InputError, match=r"spm\.model: not a SentencePiece model"):

@@ -6,13 +6,14 @@ from albert_model.errors import InputError
 from albert_model.network.pretrainer import AlbertPretrainer
 from albert_model.weights import network as network_weights
 from albert_model.weights import package, saved_model
-from albert_model.weights.package import Package
+from albert_model.weights.model import Model
 
 
 @pytest.fixture(scope="module")
 def written(small_config, tokenizer, tmp_path_factory):
     """A package and where it was written."""
-    made = Package(small_config, tokenizer, network_weights.read(AlbertPretrainer(small_config, seed=5)))
+    weights = network_weights.read(AlbertPretrainer(small_config, seed=5))
+    made = Model(small_config, weights, tokenizer.vocabulary)
     folder = tmp_path_factory.mktemp("package")
     package.write(folder, made)
     return made, folder

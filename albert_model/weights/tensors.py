@@ -1,0 +1,133 @@
+"""What all readers share: stored arrays matched with the table, read when they are asked for.
+
+Arrays are not held: a model of many gigabytes is converted with the largest of its arrays in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from albert_model.config import AlbertConfig
+from albert_model.errors import InputError
+from albert_model.weights.names import ROLES, Parameter, Place, Weights, parameters
+
+PlaceOf = Callable[[Parameter], Place | None]
+# Of optimizers and of counting: never a part of the model.
+TRAINING_STATE = re.compile(
+    r"(^|/)(global_step|good_steps|loss_scale|current_loss_scale|beta[12]_power|learning_rate)$"
+    r"|(^|/)(adam|lamb)_[mv](_\d+)?$|/Adam(_\d+)?$|/LAMB\w*$|^optimizer/|^save_counter"
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Arrays in a file.
+
+    Attributes:
+      source: the file, for errors.
+      shapes: of each name.
+      read: gives the array of a name. Raises `InputError` where the file is damaged.
+    """
+
+    source: str
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str], np.ndarray]
+
+
+def renamed(stored: Stored, rename: Callable[[str], str]) -> Stored:
+    """The same arrays under other names.
+
+    Raises:
+      InputError: two arrays get the same name.
+    """
+    originals = {rename(name): name for name in stored.shapes}
+    if len(originals) != len(stored.shapes):
+        raise InputError(f"{stored.source}: holds a parameter twice, under different names.")
+    shapes = {name: stored.shapes[original] for name, original in originals.items()}
+    return Stored(stored.source, shapes, lambda name: stored.read(originals[name]))
+
+
+class _LazyWeights(Mapping[str, np.ndarray]):
+    """Canonical weights that read an array each time it is asked for."""
+
+    def __init__(self, stored: Stored, found: Mapping[str, tuple[str, Place, tuple[int, ...]]]):
+        self._stored, self._found = stored, found
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        stored_name, place, shape = self._found[name]
+        array = self._stored.read(stored_name)
+        if not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
+            raise InputError(f"{self._stored.source}: {stored_name} is of type {array.dtype}, not a float.")
+        array = np.ascontiguousarray(place.take(array, shape), np.float32)
+        if not np.isfinite(array).all():
+            raise InputError(
+                f"{self._stored.source}: {stored_name} holds NaN or infinite values. The training that wrote it broke; "
+                "take an earlier checkpoint."
+            )
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+def match(
+    stored: Stored, config: AlbertConfig, place_of: PlaceOf, ignore: re.Pattern[str] = TRAINING_STATE
+) -> tuple[Weights, tuple[str, ...]]:
+    """Finds every parameter among the stored arrays.
+
+    Args:
+      stored: what the file has.
+      config: says which parameters there are.
+      place_of: the format's column of the table.
+      ignore: names that may be left unread.
+
+    Returns:
+      The weights, and the names that were left out as `ignore` allows.
+
+    Raises:
+      InputError: an array is left unread, a parameter of the encoder or a part of a head is missing, or a shape is
+        not what the config says. Names all of them.
+    """
+    found: dict[str, tuple[str, Place, tuple[int, ...]]] = {}
+    problems: list[str] = []
+    for role in ROLES:
+        rows = [(row, place) for row in parameters(config) if row.role == role and (place := place_of(row))]
+        held = [row.name for row, place in rows if place.name in stored.shapes]
+        if not held and role != "encoder":
+            continue
+        for row, place in rows:
+            if place.name not in stored.shapes:
+                problems.append(f"{place.name} is missing")
+            elif stored.shapes[place.name] != place.shape_of(row.shape):
+                expected = place.shape_of(row.shape)
+                problems.append(f"{place.name} has shape {stored.shapes[place.name]}, the config says {expected}")
+            else:
+                found[row.name] = (place.name, place, row.shape)
+    read = {name for name, _, _ in found.values()} | {problem.split()[0] for problem in problems}
+    unread = stored.shapes.keys() - read
+    problems += [f"{name} is no parameter of this model" for name in unread if not ignore.search(name)]
+    if problems:
+        raise InputError(f"{stored.source}: " + "; ".join(_shortened(sorted(problems))))
+    return _LazyWeights(stored, found), tuple(sorted(unread))
+
+
+def _shortened(problems: list[str], limit: int = 12) -> list[str]:
+    return problems if len(problems) <= limit else [*problems[:limit], f"and {len(problems) - limit} more"]
+
+
+def fingerprint(weights: Weights, config: AlbertConfig) -> str:
+    """Hex digest of names, shapes and bits: the same for the same weights in any format."""
+    digest = hashlib.blake2b(digest_size=16)
+    for row in parameters(config):
+        if row.name in weights:
+            digest.update(f"{row.name}{row.shape}".encode())
+            digest.update(np.ascontiguousarray(weights[row.name], "<f4").data)
+    return digest.hexdigest()
