@@ -1,5 +1,5 @@
 """TFX components: artifacts in, artifacts out. The algorithms are in `albert_model`."""
 
-from components.artifacts import Tokenizer
+from components.artifacts import ParityReport, Tokenizer
 
-__all__ = ["Tokenizer"]
+__all__ = ["ParityReport", "Tokenizer"]

@@ -7,3 +7,9 @@ class Tokenizer(artifact.Artifact):
     """A vocabulary: `spm.model`, `spm.vocab`, `tokenizer_config.json`, and its fingerprint as a custom property."""
 
     TYPE_NAME = "components.Tokenizer"
+
+
+class ParityReport(artifact.Artifact):
+    """The proof of a conversion: `parity.json` (see `albert_model.weights.parity.Report`)."""
+
+    TYPE_NAME = "components.ParityReport"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 import sqlite3
@@ -21,8 +22,9 @@ def check(settings: PipelineSettings) -> PipelineSettings:
     """Makes sure that there is text to read and that the folders to write to can be written.
 
     Returns:
-      The settings with the latest span as a number. The cache tells a span that is named from one that is found,
-      even where both are the same.
+      The settings with the latest span as a number, and with the fingerprint of the files of the weights to start
+      from. The cache tells a span that is named from one that is found, even where both are the same, and does not
+      look at files itself.
 
     Raises:
       InputError: names the key, the path and what to do.
@@ -35,7 +37,7 @@ def check(settings: PipelineSettings) -> PipelineSettings:
             raise InputError(
                 f"{key}: {path} holds a character that stands for others in patterns (*?[]{{}}). Rename it."
             )
-    settings = _with_span(settings)
+    settings = _with_initial_files(_with_span(settings))
     _check_writable("root", settings.root)
     _check_writable("push.destination", settings.push.destination)
     _check_metadata(settings.root)
@@ -62,6 +64,24 @@ def _with_span(settings: PipelineSettings) -> PipelineSettings:
     if not _files(corpus, digits):
         raise _no_file(corpus, digits)
     return settings
+
+
+def _with_initial_files(settings: PipelineSettings) -> PipelineSettings:
+    """Names, sizes and times of the files of the weights to start from, as a fingerprint."""
+    source = settings.initial.source
+    if source is None or "://" in source:
+        return settings
+    paths = [source, *glob.glob(glob.escape(source) + ".*")]  # a checkpoint's prefix is no file itself
+    files = [path for path in paths if os.path.isfile(path)]
+    files += [os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names]
+    if not files:
+        raise InputError(f"initial.source: there is no file or folder {source}. Give the path of a model.")
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(files):
+        state = os.stat(path)
+        digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    initial = settings.initial.model_copy(update={"files_fingerprint": digest.hexdigest()})
+    return settings.model_copy(update={"initial": initial})
 
 
 def _files(corpus: CorpusSettings, span: str) -> list[str]:

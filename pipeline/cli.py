@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from pipeline import weights_cli
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(metadata.version("albert-pipeline"), prog_name="albert")
@@ -19,7 +21,14 @@ def main() -> None:
     Examples:
       albert pipeline run --config configs/pipelines/demo.yaml
       albert pipeline settings
+      albert convert albert_base_v2.tar.gz --to huggingface --output albert-base-v2
+      albert inspect runs/demo/encoders/2
+      albert parity albert_base_v2.tar.gz albert-base-v2
     """
+
+
+for _command in (weights_cli.convert, weights_cli.inspect, weights_cli.parity):
+    main.add_command(_command)
 
 
 @main.group()

@@ -7,12 +7,16 @@ import dataclasses
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+import click
 import rich.console
+
+from albert_model.errors import InputError
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -42,6 +46,55 @@ def quiet(log_file: Path) -> Iterator[Narrator]:
             for handler in (narrator, to_file):
                 root.removeHandler(handler)
                 handler.close()
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[rich.console.Console]:
+    """The same for commands that leave no log: it is shown only where something unforeseen happens.
+
+    Yields:
+      A console on the real terminal.
+    """
+    with tempfile.TemporaryDirectory(prefix="albert-") as folder:
+        log_file = Path(folder, "log")
+        try:
+            with _redirected(log_file) as terminal:
+                console = _Console(file=terminal, highlight=False, soft_wrap=True)
+                teller = _Teller(console)
+                logger = logging.getLogger("albert")
+                logger.setLevel(logging.DEBUG)
+                logger.addHandler(teller)
+                try:
+                    yield console
+                finally:
+                    logger.removeHandler(teller)
+                    teller.close()
+        except (InputError, OSError, KeyboardInterrupt, click.ClickException):
+            raise
+        except Exception:
+            sys.stderr.write(log_file.read_text(errors="replace"))
+            raise
+
+
+class _Teller(logging.Handler):
+    """Passes on the lines of `albert.*`; of level DEBUG, what is being done."""
+
+    def __init__(self, console: rich.console.Console):
+        super().__init__(logging.DEBUG)
+        self._console = console
+        self._spinner = console.status("")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.DEBUG:
+            self._spinner.update(record.getMessage())
+            self._spinner.start()
+        else:
+            self._spinner.stop()
+            self._console.print(f"  {record.getMessage()}", markup=False, style="dim")
+
+    def close(self) -> None:
+        self._spinner.stop()
+        super().close()
 
 
 @contextlib.contextmanager

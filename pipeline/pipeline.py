@@ -11,6 +11,7 @@ from components import evaluation_module
 from components.blessed_model import BlessedBefore
 from components.document_gen.component import DocumentGen
 from components.encoder_pusher.component import EncoderPusher
+from components.hub_converter.component import HubConverter
 from components.initial_model.component import InitialModel
 from components.pretraining_example_gen.component import PretrainingExampleGen
 from components.tokenizer_trainer.component import TokenizerTrainer
@@ -47,9 +48,11 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         span=None if corpus.span == "latest" else corpus.span,
     )
     start_resolver = _blessed_before(documents.outputs["examples"], "StartResolver")
+    converter = _converter(settings)
     initial = InitialModel(
         model_config=settings.model.model_dump_json(),
         blessed_model=start_resolver.outputs["model"] if settings.start == "latest" else None,
+        converted_model=converter.outputs["model"] if converter else None,
     )
     tokenizer = TokenizerTrainer(
         documents=documents.outputs["examples"],
@@ -111,6 +114,7 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
     return [
         documents,
         *([start_resolver] if settings.start == "latest" else []),
+        *([converter] if converter else []),
         initial,
         tokenizer,
         examples,
@@ -123,6 +127,18 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         evaluator,
         pusher,
     ]
+
+
+def _converter(settings: PipelineSettings) -> BaseNode | None:
+    """Converts the weights to start from, if there are any."""
+    initial = settings.initial
+    if initial.source is None or settings.start == "random":
+        return None
+    return HubConverter(
+        source=initial.source,
+        options=initial.read_options().model_dump_json(),
+        files_fingerprint=initial.files_fingerprint,
+    )
 
 
 def _blessed_before(reference: tfx.dsl.Channel, name: str) -> tfx.dsl.Resolver:

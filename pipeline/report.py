@@ -22,7 +22,7 @@ class RunSummary:
     """What a run came to.
 
     Attributes:
-      start: "scratch", or the version that training started from.
+      start: "scratch", the version that training started from, or the weights that were converted for it.
       before, after: figures on the held-out text, of the model compared with and of the new one.
       verdict: why the model was blessed, or why not.
       pushed_to: the folder of the version that this run pushed; None if it pushed nothing.
@@ -75,8 +75,12 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
 
 
 def _start(nodes: dict[str, NodeRun], versions: dict[int, str]) -> str:
-    model = nodes["InitialModel"].inputs.get("blessed_model")
-    return f"version {versions.get(model.id, '?')}" if model else "scratch"
+    inputs = nodes["InitialModel"].inputs
+    if blessed := inputs.get("blessed_model"):
+        return f"version {versions.get(blessed.id, '?')}"
+    if converted := inputs.get("converted_model"):
+        return manifests.read(converted.uri)["source"]
+    return "scratch"
 
 
 def _figures(evaluator: NodeRun, model: str) -> dict[str, float]:

@@ -14,6 +14,7 @@ from albert_model.errors import InputError
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import TokenizerSettings
 from albert_model.training.settings import TrainingSettings
+from albert_model.weights.settings import ReadOptions
 
 
 class _Section(pydantic.BaseModel):
@@ -41,6 +42,22 @@ class CorpusSettings(_Section):
     max_sentences_per_document: int = pydantic.Field(
         default=256, ge=2, description="A longer document is cut into several."
     )
+
+
+class InitialSettings(ReadOptions):
+    """Weights to start from where no model is blessed yet. They are converted, and proven to compute the same."""
+
+    source: str | None = pydantic.Field(
+        default=None,
+        description="A TF-Hub module, SavedModel, checkpoint, Hugging Face folder, H5 file or encoder package: folder, "
+        "file, archive or address. None: random weights.",
+    )
+    files_fingerprint: str = pydantic.Field(
+        default="", description="Filled in when a run starts: another one when the source's files changed."
+    )
+
+    def read_options(self) -> ReadOptions:
+        return ReadOptions(**self.model_dump(include=set(ReadOptions.model_fields)))
 
 
 class EvaluationSettings(_Section):
@@ -83,8 +100,10 @@ class PipelineSettings(_Section):
     )
     start: Literal["latest", "random"] = pydantic.Field(
         default="latest",
-        description="latest: from the newest blessed model that was there before this text. random: from scratch.",
+        description="latest: from the newest blessed model that was there before this text, else from `initial`. "
+        "random: from scratch.",
     )
+    initial: InitialSettings = InitialSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
     examples: ExampleSettings = ExampleSettings()
     training: TrainingSettings = TrainingSettings()
@@ -126,10 +145,14 @@ def load_settings(path: str | Path, overrides: dict[str, Any] | None = None) -> 
 
 def _with_absolute_paths(settings: PipelineSettings) -> PipelineSettings:
     """Metadata and caches outlive the folder that a command is run in."""
+    initial = settings.initial
+    if initial.source:
+        initial = initial.model_copy(update={"source": _absolute(initial.source)})
     return settings.model_copy(
         update={
             "root": _absolute(settings.root),
             "corpus": settings.corpus.model_copy(update={"path": _absolute(settings.corpus.path)}),
+            "initial": initial,
             "push": settings.push.model_copy(update={"destination": _absolute(settings.push.destination)}),
         }
     )

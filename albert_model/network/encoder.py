@@ -40,6 +40,8 @@ class AlbertEncoder(keras.layers.Layer):
             [_layer(config, factory, f"group_{g}_layer_{i}") for i in range(config.inner_group_num)]
             for g in range(config.num_hidden_groups)
         ]
+        for layer in (layer for group in self.groups for layer in group):
+            setattr(self, layer.name, layer)  # by itself too: tf.train.Checkpoint does not see layers in Keras' lists
         # === Pooler ===
         self.pooler = factory.dense(config.hidden_size, "pooler")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable
@@ -41,7 +42,9 @@ class LayerFactory:
         self.config, self.seed, self.dtype, self.scope = config, seed, dtype, scope
 
     def within(self, name: str) -> LayerFactory:
-        return LayerFactory(self.config, self.seed, self.dtype, f"{self.scope}/{name}")
+        inner = copy.copy(self)
+        inner.scope = f"{self.scope}/{name}"
+        return inner
 
     def seed_of(self, name: str) -> int:
         digest = hashlib.blake2b(f"{self.seed}{self.scope}/{name}".encode(), digest_size=4).digest()

@@ -24,11 +24,14 @@ class AlbertPretrainer(keras.Model):
       config: sizes.
       seed: keys the initial values and dropout.
       dtype: a Keras dtype or policy.
+      factory: makes the layers; in place of `seed` and `dtype`.
     """
 
-    def __init__(self, config: AlbertConfig, seed: int = 0, dtype: str = "float32"):
-        super().__init__(name="albert", dtype=dtype)
-        factory = LayerFactory(config, seed, dtype)
+    def __init__(
+        self, config: AlbertConfig, seed: int = 0, dtype: str = "float32", factory: LayerFactory | None = None
+    ):
+        factory = factory or LayerFactory(config, seed, dtype)
+        super().__init__(name="albert", dtype=factory.dtype)
         self.config = config
         self.encoder = AlbertEncoder(config, factory.within("encoder"), name="encoder")
         self.mlm_head = MaskedLanguageModelHead(config, factory.within("mlm_head"), name="mlm_head")

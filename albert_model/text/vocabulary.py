@@ -89,10 +89,12 @@ class Vocabulary:
         return path
 
     def _processor(self) -> sentencepiece.SentencePieceProcessor:
+        processor = sentencepiece.SentencePieceProcessor()
         try:
-            return sentencepiece.SentencePieceProcessor(model_proto=self.content)
+            processor.LoadFromSerializedProto(self.content)  # the constructor takes no bytes for no model
         except RuntimeError as error:
             raise InputError(f"{self.file_name}: not a SentencePiece model.") from error
+        return processor
 
 
 def find(folder: str | Path) -> Vocabulary | None:

@@ -6,13 +6,15 @@ import contextlib
 import hashlib
 import tarfile
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from albert_model.errors import InputError
 
-_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
+_CHUNK = 1024 * 1024
 
 
 def is_archive(path: str | Path) -> bool:
@@ -24,35 +26,54 @@ def extracted(path: str | Path) -> Iterator[Path]:
     """The folder that an archive holds, for as long as the context lasts.
 
     Raises:
-      InputError: the archive is damaged, or a member would lie or lead outside of the folder: nothing is extracted
+      InputError: the archive is damaged, or a member would lie or lead outside of the folder: nothing is left of it
         then.
     """
     with tempfile.TemporaryDirectory(prefix="albert-") as folder:
         try:
-            with tarfile.open(path) as archive:
-                for member in archive.getmembers():
-                    _check_member(member, path)
-                archive.extractall(folder, filter="data")
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise InputError(f"{path}: not a complete tar archive ({error}). Fetch it again.") from error
+            extract = _extract_zip if str(path).endswith(".zip") else _extract_tar
+            extract(path, folder)
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+            raise InputError(f"{path}: not a complete archive ({error}). Fetch it again.") from error
         except OSError as error:
-            if error.filename or error.errno:
+            if error.errno:
                 raise  # as for a file that is missing or a disk that is full
-            raise InputError(f"{path}: not a complete tar archive ({error}). Fetch it again.") from error
+            raise InputError(f"{path}: not a complete archive ({error}). Fetch it again.") from error
         yield _innermost(Path(folder))
 
 
-def _check_member(member: tarfile.TarInfo, path: str | Path) -> None:
+def _extract_tar(path: str | Path, folder: str) -> None:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            _check_tar_member(member, path)
+            archive.extract(member, folder, filter="data")
+        while archive.fileobj and archive.fileobj.read(_CHUNK):  # to the end, where gzip keeps its checksum
+            pass
+
+
+def _extract_zip(path: str | Path, folder: str) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if _leaves(name):
+                raise _refused(path, name)
+        archive.extractall(folder)  # writes files and folders, and no links
+
+
+def _check_tar_member(member: tarfile.TarInfo, path: str | Path) -> None:
     places = [member.name]
     if member.issym():
+        places += [member.linkname] if member.linkname.startswith("/") else []
         places.append(str(PurePosixPath(member.name).parent / member.linkname))
     if member.islnk():
         places.append(member.linkname)
     if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
         raise InputError(f"{path}: member {member.name} is neither file nor folder; the archive is refused.")
-    for place in places:
-        if _leaves(place) or (member.issym() and member.linkname.startswith("/")):
-            raise InputError(f"{path}: member {member.name} leads out of its folder; the archive is refused.")
+    if any(_leaves(place) for place in places):
+        raise _refused(path, member.name)
+
+
+def _refused(path: str | Path, name: str) -> InputError:
+    return InputError(f"{path}: member {name} leads out of its folder; the archive is refused.")
 
 
 def _leaves(place: str) -> bool:

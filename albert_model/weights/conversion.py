@@ -25,9 +25,11 @@ from albert_model.weights import (
     tf1_checkpoint,
     tf2_checkpoint,
 )
+from albert_model.weights.inspection import count_parameters, describe_vocabulary
 from albert_model.weights.model import Model
 from albert_model.weights.names import HEADS
-from albert_model.weights.source import NOTHING_SAID, ReadOptions, Source, opened
+from albert_model.weights.settings import ReadOptions
+from albert_model.weights.source import NOTHING_SAID, Source, opened
 from albert_model.weights.tensors import fingerprint
 
 _log = logging.getLogger("albert.convert")
@@ -208,29 +210,19 @@ def _manifest(source: Source, model: Model, targets: Sequence[str], report: pari
         "parts": list(model.roles),
         "initialised": list(model.initialised),
         "config": model.config.model_dump(),
+        "parameters": count_parameters(model.weights, model.config),
         "vocabulary": vocabulary and describe_vocabulary(vocabulary),
         "targets": list(targets),
         "parity": {"agrees": report.agrees, "causes": list(report.causes), "details": PARITY},
     }
 
 
-def describe_vocabulary(vocabulary) -> dict[str, Any]:
-    return {
-        "file": vocabulary.file_name,
-        "kind": vocabulary.kind,
-        "pieces": len(vocabulary.pieces),
-        "do_lower_case": vocabulary.do_lower_case,
-        "sha256": vocabulary.sha256,
-        "released": vocabulary.is_released,
-    }
-
-
 @contextmanager
 def _step(what: str) -> Iterator[None]:
-    _log.info("%s …", what)
+    _log.debug(what)  # for those who wait
     start = time.perf_counter()
     yield
-    _log.info("%s: %.1f s", what, time.perf_counter() - start)
+    _log.info("%s ✓ %.1f s", what, time.perf_counter() - start)
 
 
 # === Publishing ===
@@ -242,8 +234,8 @@ def _staged(output: Path, overwrite: bool, keep: Callable[[Path], bool]) -> Iter
     made = not output.exists()
     if not made and not output.is_dir():
         raise InputError(f"{output}: is no folder. Give another --output.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".albert-", dir=output.parent if made else output))
+    there = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
+    staging = Path(tempfile.mkdtemp(prefix=".albert-", dir=there))
     staging.chmod(0o755)
     try:
         yield staging
@@ -251,6 +243,7 @@ def _staged(output: Path, overwrite: bool, keep: Callable[[Path], bool]) -> Iter
             for child in list(staging.iterdir()):
                 if not keep(child):
                     _remove(child)
+            output.parent.mkdir(parents=True, exist_ok=True)
             staging.rename(output)
         else:
             _move_in([child for child in sorted(staging.iterdir()) if keep(child)], output, overwrite)
@@ -263,18 +256,17 @@ def _move_in(children: Sequence[Path], output: Path, overwrite: bool) -> None:
     if there and not overwrite:
         raise InputError(f"{output}: has {', '.join(there)} already. Give another --output, or say --overwrite.")
     with tempfile.TemporaryDirectory(prefix=".albert-", dir=output) as aside:
-        for name in there:
-            (output / name).rename(Path(aside, name))
-        moved = []
         try:
+            for name in there:
+                (output / name).rename(Path(aside, name))
             for child in children:
                 child.rename(output / child.name)
-                moved.append(child.name)
         except BaseException:
-            for name in moved:
-                _remove(output / name)
-            for name in there:
-                Path(aside, name).rename(output / name)
+            for child in children:
+                if not child.exists():
+                    _remove(output / child.name)
+            for path in Path(aside).iterdir():
+                path.rename(output / path.name)
             raise
 
 

@@ -33,7 +33,7 @@ def open_stored(folder: str | Path) -> Stored:
 
 
 def runner(folder: str | Path) -> Run:
-    """Loads a module; gives what it computes by itself, as `running.Run`."""
+    """Loads a module; gives what it computes by itself."""
     module = hub.load(str(folder))
 
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

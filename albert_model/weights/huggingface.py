@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import struct
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -180,16 +181,17 @@ def _pickle(path: Path) -> Stored:
             "nothing more."
         ) from error
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        mapped = zipfile.is_zipfile(path)  # what torch wrote before version 1.6 is no archive
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many kinds for files that are damaged or hold more than tensors
         raise InputError(
             f"{path}: is damaged, or holds more than tensors, which is not loaded as it could run code "
-            f"({str(error).splitlines()[0]})."
+            f"({(str(error) or type(error).__name__).splitlines()[0]})."
         ) from error
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise InputError(f"{path}: does not hold a dict of tensors.")
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return Stored(str(path), shapes, lambda name: tensors[name].to(torch.float32).numpy())
+    return Stored(str(path), shapes, lambda name: tensors[name].detach().to(torch.float32).numpy())
 
 
 def _plain(name: str) -> str:

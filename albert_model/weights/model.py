@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from albert_model.text.tokenizer import Tokenizer
 from albert_model.text.vocabulary import Vocabulary
 from albert_model.weights import network
 from albert_model.weights.names import ROLES, Role, Weights, parameters, roles
+from albert_model.weights.tensors import LazyWeights
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,17 @@ class Model:
           InputError: there is no vocabulary, or not one that text can be cut with.
         """
         if self.vocabulary is None:
-            raise InputError(f"{self.source}: has no vocabulary.")
+            raise InputError(f"{self.source}: has no vocabulary. Put its file (*.model) beside the weights.")
         return Tokenizer.of(self.vocabulary, self.source)
 
     def network(self, dtype: str = "float32") -> AlbertPretrainer:
         """The live network with these weights; parts that are missing have fresh ones."""
-        made = AlbertPretrainer(self.config, dtype=dtype)
-        network.assign(made, self.weights, self.source)
-        return made
+        return network.loaded(self.config, self.weights, self.source, dtype)
 
     def only(self, wanted: tuple[Role, ...]) -> Model:
         """Without the parts that are not wanted."""
-        kept = {row.name for row in parameters(self.config) if row.role in wanted and row.name in self.weights}
-        return replace(self, weights=_Chosen(self.weights, kept))
+        kept = [row.name for row in parameters(self.config) if row.role in wanted and row.name in self.weights]
+        return replace(self, weights=LazyWeights(_readers(self.weights, kept)))
 
     def complete(self, wanted: tuple[Role, ...] = ROLES, seed: int = 0) -> Model:
         """With fresh values, drawn as training from scratch does, for parts that are wanted and missing."""
@@ -70,39 +69,9 @@ class Model:
         if not missing:
             return self
         fresh = network.fresh(self.config, missing, seed)
-        return replace(self, weights=_Joined(self.weights, fresh), initialised=self.initialised + missing)
+        joined = LazyWeights(_readers(self.weights, self.weights) | _readers(fresh, fresh))
+        return replace(self, weights=joined, initialised=self.initialised + missing)
 
 
-class _Chosen(Mapping[str, np.ndarray]):
-    """Some of the weights; the others are never read."""
-
-    def __init__(self, weights: Weights, names: set[str]):
-        self._weights, self._names = weights, names
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._weights[name]
-
-    def __iter__(self):
-        return (name for name in self._weights if name in self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-class _Joined(Mapping[str, np.ndarray]):
-    """Weights and more weights."""
-
-    def __init__(self, weights: Weights, more: Weights):
-        self._weights, self._more = weights, more
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._more[name] if name in self._more else self._weights[name]
-
-    def __iter__(self):
-        yield from self._weights
-        yield from self._more
-
-    def __len__(self) -> int:
-        return len(self._weights) + len(self._more)
+def _readers(weights: Weights, names: Iterable[str]) -> dict[str, Callable[[], np.ndarray]]:
+    return {name: partial(weights.__getitem__, name) for name in names}

@@ -246,7 +246,8 @@ class _Table:
         albert = f"bert/encoder/transformer/group_{group}/inner_group_{inner}/"
         # tensorflow/models' ALBERT knows one layer alone, so that its scope has no number.
         shared = self.config.num_hidden_groups == self.config.inner_group_num == 1
-        tf_models_scope = "transformer/" if shared and not self.bert_tf1 else f"transformer/layer_{group}/"
+        number = group * self.config.inner_group_num + inner
+        tf_models_scope = "transformer/" if shared and not self.bert_tf1 else f"transformer/layer_{number}/"
         return (
             albert + canonical,
             (f"bert/encoder/layer_{group}/" if self.bert_tf1 else albert) + tf1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -41,6 +41,88 @@ def assign(network: AlbertPretrainer, weights: Weights, source: str) -> None:
             if array.shape != row.shape:
                 raise InputError(f"{source}: {row.name} has shape {array.shape}, the config says {row.shape}.")
             variable.assign(row.keras.put(array))
+
+
+def loaded(config: AlbertConfig, weights: Weights, source: str, dtype: str = "float32") -> AlbertPretrainer:
+    """A network with these weights, and fresh values in the parts that are missing.
+
+    Large arrays go from the file into their variables, without random values before: the memory that it takes is
+    that of the weights, and once more that of the largest array.
+
+    Raises:
+      InputError: a weight of the encoder or of a part is missing, unknown, or of another shape.
+    """
+    check(weights, config, source)
+    network = AlbertPretrainer(config, factory=_Loading(config, weights, dtype))
+    for row, variable in variables(network):
+        if row.name in weights and len(row.shape) == 1:
+            variable.assign(row.keras.put(weights[row.name]))
+    return network
+
+
+def streamed(config: AlbertConfig, weights: Weights, source: str, dtype: str = "float32") -> AlbertPretrainer:
+    """A network that computes as `loaded`, but reads its kernels each time it needs them: to run a model that does not
+    fit in memory, or in the double of it. It cannot be trained or saved.
+
+    Raises:
+      InputError: as `loaded`.
+    """
+    check(weights, config, source)
+    network = AlbertPretrainer(config, factory=_Streaming(config, weights, dtype))
+    rows = {row.keras.name: row for row in parameters(config)}
+    for variable in network.trainable_variables:
+        row = rows[variable.path.split("/", 1)[1]]
+        if row.name in weights:
+            variable.assign(row.keras.put(weights[row.name]))
+    return network
+
+
+class _Loading(LayerFactory):
+    """Makes layers whose kernels and embeddings start with given values."""
+
+    def __init__(self, config: AlbertConfig, weights: Weights, dtype: str):
+        super().__init__(config, seed=0, dtype=dtype)
+        self._weights = weights
+        self._rows = {row.keras.name.rpartition("/")[0]: row for row in parameters(config) if len(row.shape) > 1}
+
+    def row(self, name: str) -> Parameter | None:
+        """The kernel or embedding of a layer, if it is given."""
+        row = self._rows[f"{self.scope}/{name}".removeprefix("/")]
+        return row if row.name in self._weights else None
+
+    def read(self, row: Parameter) -> np.ndarray:
+        array = self._weights[row.name]
+        if array.shape != row.shape:
+            raise InputError(f"{row.name} has shape {array.shape}, the config says {row.shape}.")
+        return row.keras.put(array)
+
+    def initializer(self, name: str) -> Callable:
+        row = self.row(name)
+        if row is None:
+            return super().initializer(name)
+        return lambda _shape, dtype=None: keras.ops.convert_to_tensor(self.read(row), dtype)
+
+
+class _Streaming(_Loading):
+    """Makes dense layers that hold no kernel."""
+
+    def dense(self, units: int, name: str) -> keras.layers.Layer:
+        row = self.row(name)
+        if row is None:
+            return super().dense(units, name)
+        return _StreamedDense(units, lambda: self.read(row), dtype=self.dtype, name=name)
+
+
+class _StreamedDense(keras.layers.Layer):
+    def __init__(self, units: int, read_kernel: Callable[[], np.ndarray], **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.read_kernel = units, read_kernel
+
+    def build(self, _):
+        self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
+
+    def call(self, x):
+        return keras.ops.matmul(x, keras.ops.convert_to_tensor(self.read_kernel(), x.dtype)) + self.bias
 
 
 def fresh(config: AlbertConfig, wanted: Iterable[Role], seed: int) -> dict[str, np.ndarray]:

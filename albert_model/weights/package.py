@@ -82,7 +82,9 @@ def check_files(folder: str | Path) -> None:
       InputError: names each one that is missing or changed.
     """
     folder = Path(folder)
-    digests = read_json(folder / MANIFEST).get("files", {})
+    digests = read_json(folder / MANIFEST).get("files")
+    if not isinstance(digests, dict):
+        raise InputError(f"{folder / MANIFEST}: does not say which files there are (files).")
     problems = [f"{name} is missing" for name in digests if not (folder / name).is_file()]
     problems += [
         f"{name} was changed"

@@ -54,7 +54,7 @@ def make_inputs(config: AlbertConfig, mask_id: int = 4, seed: int = 0) -> Cases:
     """
     rng = np.random.Generator(np.random.Philox(key=seed))
     short = min(_SHORT_LENGTH, config.max_position_embeddings)
-    padded = _rows(rng, config, [short, 2 * short // 3, short // 3], short, mask_id)
+    padded = _rows(rng, config, [short, 2 * short // 3, max(short // 3, 3)], short, mask_id)
     longest = config.max_position_embeddings
     return {
         "padded": padded,
@@ -68,7 +68,8 @@ def _rows(rng: np.random.Generator, config: AlbertConfig, lengths: list[int], le
     mask = (columns < np.array(lengths)[:, None]).astype(np.int32)
     segments = (columns >= np.array(lengths)[:, None] // 2).astype(np.int32) * mask
     ids = rng.integers(min(5, config.vocab_size - 1), config.vocab_size, mask.shape, dtype=np.int32) * mask
-    positions = np.stack([rng.choice(np.arange(1, n - 1), min(3, n - 2), replace=False) for n in lengths])
+    masked = min(3, min(lengths) - 2)
+    positions = np.stack([rng.choice(np.arange(1, n - 1), masked, replace=False) for n in lengths])
     np.put_along_axis(ids, positions, min(mask_id, config.vocab_size - 1), axis=1)
     values = (ids, mask, segments)
     return dict(zip(ENCODER_INPUTS, values, strict=True)) | {"masked_lm_positions": positions.astype(np.int32)}
@@ -139,7 +140,12 @@ class Difference:
 
     @property
     def agrees(self) -> bool:
-        return bool(self.max_abs <= self.allowed)  # False for NaN
+        return bool(self.max_abs <= self.allowed < np.inf)  # False for NaN
+
+    @property
+    def excess(self) -> float:
+        """`max_abs` by what is allowed; infinite for NaN."""
+        return float(np.nan_to_num(self.max_abs / self.allowed, nan=np.inf, posinf=np.inf))
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ class Comparison:
         by_output: dict[str, Difference] = {}
         for difference in self.differences:
             kept = by_output.get(difference.output)
-            if kept is None or not difference.max_abs / difference.allowed <= kept.max_abs / kept.allowed:
+            if kept is None or difference.excess > kept.excess:
                 by_output[difference.output] = difference
         return list(by_output.values())
 
@@ -251,6 +257,7 @@ def _pairs(first: Outputs, second: Outputs, valid: np.ndarray) -> Iterator[tuple
                 yield name, ours.reshape(-1, ours.shape[-1]), theirs.reshape(-1, theirs.shape[-1])
 
 
+@np.errstate(invalid="ignore")  # of NaN, which never counts as agreement
 def _difference(output: str, case: str, ours: np.ndarray, theirs: np.ndarray, allowed: float) -> Difference:
     ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
     size = np.linalg.norm(theirs)
@@ -302,7 +309,7 @@ def establish(source: Source, model: Model) -> Truth:
     """
     cases = make_inputs(model.config, _mask_id(model))
     itself = Party(f"{source.format} itself", run_source(source.load, cases), False) if source.load else None
-    exact = Party("its weights, by the reference in float64", run_reference(model, cases), True)
+    exact = Party("reference (float64)", run_reference(model, cases), True)
     return Truth(model, cases, exact, itself)
 
 
@@ -333,7 +340,9 @@ def judge(truth: Truth, converted: Party, converted_exact: Party) -> Report:
         with_source = compare(truth.source, converted, truth.cases, noise)
         comparisons.insert(0, with_source)
         if not with_source.agrees:
-            causes += explain(truth.model, truth.cases, truth.source, noise)
+            causes += explain(truth.model, truth.cases, truth.source, noise) or [
+                f"{truth.source.name} and the converted network differ, from {_first_off(with_source)} on"
+            ]
     return Report(tuple(comparisons), tuple(causes))
 
 
@@ -372,8 +381,7 @@ def explain(model: Model, cases: Cases, other: Party, noise: Noise) -> list[str]
                 if getattr(changed, key) != value
             ]
             return [f"{other.name} computes with " + " and with ".join(found)]
-    exact = Party("", {"padded": reference.forward(model.weights, config, case["padded"])}, True)
-    as_said = compare(other, exact, case, noise)
+    as_said = compare(other, Party("", run_reference(model, cases), True), cases, noise)
     if as_said.agrees:
         return []
     return [
@@ -420,19 +428,21 @@ def compare_sources(sources: Sequence[Source]) -> Report:
     ]
     ours = Party("", run_network(models[0].network(), cases, _has_mlm(models[0])), False)
     noise = _noise(ours, exact[0], cases)
-    own = [compare(party, weights, cases, noise) for party, weights in zip(itself, exact, strict=True) if party]
+    own = {i: compare(party, exact[i], cases, noise) for i, party in enumerate(itself) if party}
     parties = [party or weights for party, weights in zip(itself, exact, strict=True)]
     pairs = {
         (i, j): compare(parties[i], parties[j], cases, None if parties[i].exact and parties[j].exact else noise)
         for i, j in itertools.combinations(range(len(parties)), 2)
     }
     causes: list[str] = []
+    for i, comparison in own.items():
+        if not comparison.agrees:
+            causes += explain(models[i], cases, parties[i], noise)
     for (i, j), pair in pairs.items():
         if not pair.agrees:
-            causes += _what_differs(names, models, i, j)
-            causes += explain(models[i], cases, parties[j], noise)
+            causes += list(_what_differs(names, models, i, j)) or explain(models[i], cases, parties[j], noise)
     causes += _odd_one(names, pairs)
-    return Report((*own, *pairs.values()), tuple(dict.fromkeys(causes)))
+    return Report((*own.values(), *pairs.values()), tuple(dict.fromkeys(causes)))
 
 
 _SIZES = (
@@ -459,8 +469,8 @@ def _names(sources: Sequence[Source]) -> list[str]:
 def _what_differs(names: Sequence[str], models: Sequence[Model], i: int, j: int) -> Iterator[str]:
     """Where configs and weights differ."""
     ours, theirs = models[i].config.network(), models[j].config.network()
-    for key in ours.keys() - {"architecture"}:
-        if ours[key] != theirs[key]:
+    for key in ours:
+        if key != "architecture" and ours[key] != theirs[key]:
             yield f"{key} is {ours[key]} in {names[i]} and {theirs[key]} in {names[j]}"
     if ours["num_hidden_groups"] != theirs["num_hidden_groups"]:
         return

@@ -20,6 +20,7 @@ from albert_model.weights.names import Weights
 
 _EPSILON = 1e-12
 _MASKED = -10000.0
+_COLUMNS = 2048  # of a kernel that are in float64 at once
 
 
 def forward(weights: Weights, config: AlbertConfig, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -60,7 +61,10 @@ class _Forward:
         return self.weights[name].astype(np.float64)
 
     def dense(self, name: str, x: np.ndarray) -> np.ndarray:
-        return x @ self.weight(f"{name}/kernel") + self.weight(f"{name}/bias")
+        kernel = self.weights[f"{name}/kernel"]
+        columns = range(0, kernel.shape[1], _COLUMNS)
+        parts = [x @ kernel[:, start : start + _COLUMNS].astype(np.float64) for start in columns]
+        return np.concatenate(parts, -1) + self.weight(f"{name}/bias")
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:
         centred = x - x.mean(-1, keepdims=True)

@@ -14,10 +14,9 @@ import tensorflow as tf
 from albert_model.config import AlbertConfig
 from albert_model.errors import InputError
 from albert_model.network.pretrainer import ENCODER_INPUTS, MLM_POSITIONS, AlbertPretrainer
-from albert_model.weights import tf2_checkpoint
+from albert_model.weights import tf1_checkpoint, tf2_checkpoint
 from albert_model.weights.names import ROLES, WORD_EMBEDDINGS, Role, Run, Weights
 from albert_model.weights.tensors import Stored, match, renamed
-from albert_model.weights.tf1_checkpoint import published_config
 
 ASSETS = "assets"
 _LAYER = re.compile(r"transformer/layer_(\d+)/")
@@ -153,13 +152,15 @@ def read(stored: Stored, config: AlbertConfig) -> tuple[Weights, tuple[str, ...]
     return match(stored, config, lambda row: row.tf_models, _NO_WEIGHTS)
 
 
-def deduce_config(stored: Stored) -> AlbertConfig:
-    """The config of a SavedModel by tensorflow/models, whose attention kernels show the heads.
+def deduce_config(stored: Stored, version: int = 2) -> AlbertConfig:
+    """The config that shapes allow to be known. Attention kernels of tensorflow/models show the heads.
 
     Raises:
       InputError: it holds no ALBERT and no BERT, or an ALBERT of which no released one has the sizes.
     """
     shapes = stored.shapes
+    if WORD_EMBEDDINGS in shapes:
+        return tf1_checkpoint.deduce_config(stored, version)
     layers = [int(found[1]) for name in shapes if (found := _LAYER.match(name))]
     layer = "transformer/layer_0" if layers else "transformer"
     try:
@@ -178,7 +179,7 @@ def deduce_config(stored: Stored) -> AlbertConfig:
     if layers:
         values = sizes | {"architecture": "bert", "num_hidden_layers": 1 + max(layers)}
         return AlbertConfig.from_values(values, stored.source)
-    return published_config(sizes, stored.source)
+    return tf1_checkpoint.published_config(sizes, version, stored.source)
 
 
 # === Run ===

@@ -23,26 +23,10 @@ from albert_model.weights import (
 )
 from albert_model.weights.model import Model
 from albert_model.weights.names import Run, Weights
+from albert_model.weights.settings import ReadOptions
 
 _CONFIGS = ("albert_config.json", "bert_config.json", "config.json")
 _BESIDE = ("", "assets", "assets.extra", "vocab")  # folders that configs and vocabularies lie in
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """What a source leaves unsaid, or says wrongly.
-
-    Attributes:
-      config: its sizes, in place of its own config or where it has none.
-      hidden_act: "gelu" (tanh), "gelu_erf" or "relu", in place of what its config says.
-      sha256: of the file (an archive), checked before it is opened.
-      any_vocabulary: take a vocabulary also where it is not the one it seems to be.
-    """
-
-    config: AlbertConfig | None = None
-    hidden_act: str | None = None
-    sha256: str | None = None
-    any_vocabulary: bool = False
 
 
 NOTHING_SAID = ReadOptions()
@@ -154,7 +138,7 @@ def _read_hub_module(name: str, path: Path, options: ReadOptions) -> Source:
     stored = hub_module.open_stored(path)
     config, notes = _config(path, options, tf1_checkpoint.architecture(stored))
     if config is None:
-        config, notes = tf1_checkpoint.deduce_config(stored), (*notes, _DEDUCED)
+        config, notes = tf1_checkpoint.deduce_config(stored, options.version), (*notes, _DEDUCED)
     model = _model(name, path, config, tf1_checkpoint.read(stored, config))
     return Source(name, "hub_module", path, model, lambda: hub_module.runner(path), notes)
 
@@ -163,7 +147,7 @@ def _read_saved_model(name: str, path: Path, options: ReadOptions) -> Source:
     stored = saved_model.open_stored(path)
     config, notes = _config(path, options)
     if config is None:
-        config, notes = saved_model.deduce_config(stored), (*notes, _DEDUCED)
+        config, notes = saved_model.deduce_config(stored, options.version), (*notes, _DEDUCED)
     model = _model(name, path, config, saved_model.read(stored, config))
     return Source(name, "saved_model", path, model, lambda: saved_model.runner(path), notes)
 
@@ -172,7 +156,7 @@ def _read_tf1_checkpoint(name: str, path: Path, options: ReadOptions) -> Source:
     stored = tf1_checkpoint.plain_names(tf1_checkpoint.open_stored(path))
     config, notes = _config(path.parent, options, tf1_checkpoint.architecture(stored))
     if config is None:
-        config, notes = tf1_checkpoint.deduce_config(stored), (*notes, _DEDUCED)
+        config, notes = tf1_checkpoint.deduce_config(stored, options.version), (*notes, _DEDUCED)
     model = _model(name, path.parent, config, tf1_checkpoint.read(stored, config))
     return Source(name, "tf1_checkpoint", path, model, None, notes)
 
@@ -198,7 +182,7 @@ def _read_package(name: str, path: Path, options: ReadOptions) -> Source:
 
 
 def _read_huggingface(name: str, path: Path, options: ReadOptions) -> Source:
-    config = options.config or huggingface.read_config(path, options.hidden_act)
+    config = options.stated_config or huggingface.read_config(path, options.hidden_act)
     weights = huggingface.read_weights(path, config)
     model = _model(name, path, config, weights)
     load = (lambda: huggingface.runner(path, config, model.roles)) if huggingface.can_run() else None
@@ -228,7 +212,7 @@ def _config(
     folder: Path, options: ReadOptions, architecture: Architecture = "albert"
 ) -> tuple[AlbertConfig | None, tuple[str, ...]]:
     """The config that is given, or else the one that lies with the weights, if any; and notes."""
-    config = options.config
+    config = options.stated_config
     notes: tuple[str, ...] = ()
     if config is None:
         paths = (folder / beside / name for beside in _BESIDE for name in _CONFIGS)

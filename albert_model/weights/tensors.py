@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -52,30 +53,41 @@ def renamed(stored: Stored, rename: Callable[[str], str]) -> Stored:
     return Stored(stored.source, shapes, lambda name: stored.read(originals[name]))
 
 
-class _LazyWeights(Mapping[str, np.ndarray]):
-    """Canonical weights that read an array each time it is asked for."""
+class LazyWeights(Mapping[str, np.ndarray]):
+    """Canonical weights that read an array each time it is asked for, and at no other time.
 
-    def __init__(self, stored: Stored, found: Mapping[str, tuple[str, Place, tuple[int, ...]]]):
-        self._stored, self._found = stored, found
+    Args:
+      readers: gives the array of each name.
+    """
+
+    def __init__(self, readers: Mapping[str, Callable[[], np.ndarray]]):
+        self._readers = readers
 
     def __getitem__(self, name: str) -> np.ndarray:
-        stored_name, place, shape = self._found[name]
-        array = self._stored.read(stored_name)
-        if not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
-            raise InputError(f"{self._stored.source}: {stored_name} is of type {array.dtype}, not a float.")
-        array = np.ascontiguousarray(place.take(array, shape), np.float32)
-        if not np.isfinite(array).all():
-            raise InputError(
-                f"{self._stored.source}: {stored_name} holds NaN or infinite values. The training that wrote it broke; "
-                "take an earlier checkpoint."
-            )
-        return array
+        return self._readers[name]()
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own reads the array to find out
+        return name in self._readers
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
+        return iter(self._readers)
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._readers)
+
+
+def _read(stored: Stored, place: Place, shape: tuple[int, ...]) -> np.ndarray:
+    """The canonical array, of `shape`, of a stored one."""
+    array = stored.read(place.name)
+    if not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
+        raise InputError(f"{stored.source}: {place.name} is of type {array.dtype}, not a float.")
+    array = np.ascontiguousarray(place.take(array, shape), np.float32)
+    if not np.isfinite(array).all():
+        raise InputError(
+            f"{stored.source}: {place.name} holds NaN or infinite values. The training that wrote it broke; take an "
+            "earlier checkpoint."
+        )
+    return array
 
 
 def match(
@@ -96,7 +108,8 @@ def match(
       InputError: an array is left unread, a parameter of the encoder or a part of a head is missing, or a shape is
         not what the config says. Names all of them.
     """
-    found: dict[str, tuple[str, Place, tuple[int, ...]]] = {}
+    found: dict[str, Callable[[], np.ndarray]] = {}
+    read: set[str] = set()
     problems: list[str] = []
     for role in ROLES:
         rows = [(row, place) for row in parameters(config) if row.role == role and (place := place_of(row))]
@@ -104,19 +117,19 @@ def match(
         if not held and role != "encoder":
             continue
         for row, place in rows:
+            read.add(place.name)
             if place.name not in stored.shapes:
                 problems.append(f"{place.name} is missing")
             elif stored.shapes[place.name] != place.shape_of(row.shape):
                 expected = place.shape_of(row.shape)
                 problems.append(f"{place.name} has shape {stored.shapes[place.name]}, the config says {expected}")
             else:
-                found[row.name] = (place.name, place, row.shape)
-    read = {name for name, _, _ in found.values()} | {problem.split()[0] for problem in problems}
+                found[row.name] = partial(_read, stored, place, row.shape)
     unread = stored.shapes.keys() - read
     problems += [f"{name} is no parameter of this model" for name in unread if not ignore.search(name)]
     if problems:
         raise InputError(f"{stored.source}: " + "; ".join(_shortened(sorted(problems))))
-    return _LazyWeights(stored, found), tuple(sorted(unread))
+    return LazyWeights(found), tuple(sorted(unread))
 
 
 def _shortened(problems: list[str], limit: int = 12) -> list[str]:

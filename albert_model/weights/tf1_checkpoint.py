@@ -18,8 +18,10 @@ from albert_model.weights.tensors import Stored, match, renamed
 FILE_PREFIX = {"albert": "model.ckpt-best", "bert": "bert_model.ckpt"}
 CONFIG_FILE = {"albert": "albert_config.json", "bert": "bert_config.json"}
 _SHARD = re.compile(r"\.data-(\d{5})-of-(\d{5})$")
+_NAMED = re.compile(r'^model_checkpoint_path: "([^"]+)"', re.M)
 _LAYER = re.compile(r"bert/encoder/layer_(\d+)/")
 _GROUP = re.compile(r"bert/encoder/transformer/group_(\d+)/inner_group_(\d+)/")
+_DAMAGE = (tf.errors.OpError, ValueError, RuntimeError, IndexError)  # what the reader raises, the last where data end
 _KERAS_NORM = re.compile(r"(.*/)layer_normalization(?:_(\d+))?/(gamma|beta)$")
 
 
@@ -31,7 +33,9 @@ def find(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     state = folder / "checkpoint"
-    if state.is_file() and (match_ := re.search(r'^model_checkpoint_path: "([^"]+)"', state.read_text(), re.M)):
+    if state.is_file() and (
+        match_ := re.search(r'^model_checkpoint_path: "([^"]+)"', state.read_text(errors="replace"), re.M)
+    ):
         named = folder / Path(match_[1]).name  # the path may be absolute and from another machine
         if named.with_name(named.name + ".index").is_file():
             return named
@@ -56,13 +60,13 @@ def open_stored(prefix: str | Path) -> Stored:
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{prefix}.index: not a checkpoint that can be read ({_reason(error)}).") from error
 
     def read(name: str) -> np.ndarray:
         try:
             return reader.get_tensor(name)
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        except _DAMAGE as error:
             raise InputError(
                 f"{prefix}: variable {name} cannot be read ({_reason(error)}). The checkpoint is truncated or "
                 "damaged; fetch it again."
@@ -124,7 +128,7 @@ def architecture(stored: Stored) -> Architecture:
     raise InputError(f"{stored.source}: holds no ALBERT and no BERT (it has {some}, …).")
 
 
-def deduce_config(stored: Stored) -> AlbertConfig:
+def deduce_config(stored: Stored, version: int = 2) -> AlbertConfig:
     """The config that shapes allow to be known, for files that come without one.
 
     Layers and heads of an ALBERT leave no trace in shapes: they are taken from the released model of its sizes. A
@@ -150,17 +154,17 @@ def deduce_config(stored: Stored) -> AlbertConfig:
     layer = "bert/encoder/transformer/group_0/inner_group_0/ffn_1/intermediate/dense/kernel"
     hidden, intermediate = shapes.get(layer, (0, 0))
     sizes |= {"hidden_size": hidden, "intermediate_size": intermediate}
-    return published_config(sizes, stored.source)
+    return published_config(sizes, version, stored.source)
 
 
-def published_config(sizes: dict[str, int], source: str) -> AlbertConfig:
+def published_config(sizes: dict[str, int], version: int, source: str) -> AlbertConfig:
     """The released config that has these sizes.
 
     Raises:
       InputError: there is none.
     """
     for size in PUBLISHED_SIZES:
-        config = AlbertConfig.published(size)
+        config = AlbertConfig.published(size, version)
         if config.model_dump(include=set(sizes)) == sizes:
             return config
     text = ", ".join(f"{key} {value}" for key, value in sizes.items())

@@ -10,6 +10,7 @@ restores it, and this module reads it without a network.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def by_name(network: AlbertPretrainer, parts: Iterable[Role] = ROLES) -> dict[st
 
 def open_stored(prefix: str | Path) -> Stored:
     """The variables of an object checkpoint: those below `weights` by their canonical names, or else all by the names
-    that they had when they were made.
+    that they had when they were made, or by their keys where these do not tell them apart.
 
     Raises:
       InputError: not such a checkpoint, or a file of it is missing or damaged.
@@ -70,11 +71,9 @@ def _keys(serialized: bytes, source: str) -> dict[str, str]:
                 for child in nodes[own].children
                 for attribute in nodes[child.node_id].attributes
             }
-        return {
-            attribute.full_name or attribute.checkpoint_key: attribute.checkpoint_key
-            for node in nodes
-            for attribute in node.attributes
-        }
+        keys = {a.checkpoint_key: a.full_name for node in nodes for a in node.attributes}
+        times = Counter(keys.values())
+        return {name if name and times[name] == 1 else key: key for key, name in keys.items()}
     except (DecodeError, IndexError) as error:
         raise InputError(f"{source}: its object graph cannot be read ({error}).") from error
 

@@ -11,11 +11,13 @@ def InitialModel(
     model: tfx.dsl.components.OutputArtifact[standard_artifacts.Model],
     model_config: tfx.dsl.components.Parameter[str],
     blessed_model: tfx.dsl.components.InputArtifact[standard_artifacts.Model] = None,
+    converted_model: tfx.dsl.components.InputArtifact[standard_artifacts.Model] = None,
 ):
-    """Chooses the weights to start from: those of the blessed model if there is one, else random ones.
+    """Chooses the weights to start from: the blessed model's if there is one, else converted ones, else random ones.
 
     Inputs:
       blessed_model: see `components.blessed_model`; none on a first run.
+      converted_model: of HubConverter; none where training starts without released weights.
 
     Outputs:
       model: a manifest with the `source`, and the package to start from unless that is `random`.
@@ -23,4 +25,4 @@ def InitialModel(
     Args:
       model_config: JSON of the AlbertConfig that is to be trained.
     """
-    executor.choose(model, blessed_model, model_config)
+    executor.choose(model, blessed_model, converted_model, model_config)

@@ -16,35 +16,42 @@ from components.model_layout import package_folder, serving_folder
 _log = logging.getLogger("albert.start")
 RANDOM = "random"
 BLESSED = "blessed model"
+CONVERTED = "converted model"
 
 
-def choose(output: types.Artifact, blessed_model: types.Artifact | None, model_config: str) -> None:
+def choose(
+    output: types.Artifact,
+    blessed_model: types.Artifact | None,
+    converted_model: types.Artifact | None,
+    model_config: str,
+) -> None:
     """Writes the package to start from, if there is one, and a manifest that says where it is from.
 
     Raises:
-      InputError: the blessed model is another network than the config's.
+      InputError: the model to start from is another network than the config's.
     """
     Path(serving_folder(output.uri)).mkdir(parents=True)
-    if blessed_model is None:
+    chosen = blessed_model or converted_model
+    if chosen is None:
         _log.info("starting from random weights: no blessed model yet")
         manifests.write(output, {"source": RANDOM})
         return
-    start = package.read(package_folder(blessed_model.uri))
-    _check_same_network(start.config, AlbertConfig.model_validate_json(model_config), blessed_model.uri)
+    source = CONVERTED if blessed_model is None else BLESSED
+    start = package.read(package_folder(chosen.uri))
+    _check_same_network(start.config, AlbertConfig.model_validate_json(model_config), source, chosen.uri)
     package.write(package_folder(output.uri), start)
-    _log.info("starting from the blessed model %s", blessed_model.uri)
+    _log.info("starting from the %s %s", source, chosen.uri)
     manifests.write(
-        output,
-        {"source": BLESSED, "model_uri": blessed_model.uri, "tokenizer_fingerprint": start.tokenizer.fingerprint},
+        output, {"source": source, "model_uri": chosen.uri, "tokenizer_fingerprint": start.tokenizer.fingerprint}
     )
 
 
-def _check_same_network(blessed: AlbertConfig, wanted: AlbertConfig, uri: str) -> None:
+def _check_same_network(start: AlbertConfig, wanted: AlbertConfig, source: str, uri: str) -> None:
     """What the weights were made for must be the same; dropout and the like may change."""
-    old, new = blessed.network(), wanted.network()
+    old, new = start.network(), wanted.network()
     different = [f"{key} {old[key]} there, {new[key]} here" for key in old if old[key] != new[key]]
     if different:
         raise InputError(
-            f"model: differs from the blessed model that training would start from, {uri}: {'; '.join(different)}. "
+            f"model: differs from the {source} that training would start from, {uri}: {'; '.join(different)}. "
             "Use its config, or set start: random."
         )

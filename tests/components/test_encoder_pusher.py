@@ -95,7 +95,8 @@ def test_a_failure_leaves_nothing_behind(source, tmp_path, monkeypatch):
 
 
 def _killed_before_the_rename(destination, source):
-    executor._write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    write = executor._write
+    executor._write = lambda *arguments: (write(*arguments), os.kill(os.getpid(), signal.SIGKILL))
     publish(destination, source, "b")
 
 

@@ -27,7 +27,7 @@ def blessed(small_config, tokenizer, tmp_path_factory):
 
 def test_without_a_blessed_model_training_starts_from_random_weights(small_config, tmp_path, caplog):
     with caplog.at_level("INFO", "albert"):
-        executor.choose(model_at(tmp_path), None, small_config.model_dump_json())
+        executor.choose(model_at(tmp_path), None, None, small_config.model_dump_json())
     assert manifests.read(str(tmp_path))["source"] == "random"
     assert "starting from random weights" in caplog.text
 
@@ -35,7 +35,7 @@ def test_without_a_blessed_model_training_starts_from_random_weights(small_confi
 def test_the_blessed_model_is_passed_on_whole(blessed, small_config, tmp_path, tokenizer, caplog):
     output = model_at(tmp_path)
     with caplog.at_level("INFO", "albert"):
-        executor.choose(output, blessed, small_config.model_dump_json())
+        executor.choose(output, blessed, None, small_config.model_dump_json())
     given, taken = (package.read(package_folder(m.uri)) for m in (blessed, output))
     assert all((given.weights[name] == taken.weights[name]).all() for name in given.weights)
     assert manifests.read(output.uri) == {
@@ -50,13 +50,25 @@ def test_the_blessed_model_is_passed_on_whole(blessed, small_config, tmp_path, t
 def test_other_sizes_than_the_blessed_models_are_refused(blessed, small_config, tmp_path):
     wanted = small_config.model_copy(update={"num_hidden_layers": 6})
     with pytest.raises(InputError, match=r"num_hidden_layers 3 there, 6 here.*start: random"):
-        executor.choose(model_at(tmp_path), blessed, wanted.model_dump_json())
+        executor.choose(model_at(tmp_path), blessed, None, wanted.model_dump_json())
 
 
 def test_another_dropout_is_no_other_network(blessed, small_config, tmp_path):
     wanted = small_config.model_copy(update={"hidden_dropout_prob": 0.1, "initializer_range": 0.01})
-    executor.choose(model_at(tmp_path), blessed, wanted.model_dump_json())
+    executor.choose(model_at(tmp_path), blessed, None, wanted.model_dump_json())
     assert manifests.read(str(tmp_path))["source"] == "blessed model"
+
+
+def test_without_a_blessed_model_converted_weights_come_next(blessed, small_config, tmp_path, caplog):
+    with caplog.at_level("INFO", "albert"):
+        executor.choose(model_at(tmp_path), None, blessed, small_config.model_dump_json())
+    assert manifests.read(str(tmp_path))["source"] == "converted model"
+    assert f"starting from the converted model {blessed.uri}" in caplog.text
+
+
+def test_a_blessed_model_goes_before_converted_weights(blessed, small_config, tmp_path):
+    executor.choose(model_at(tmp_path), blessed, model_at(tmp_path / "other"), small_config.model_dump_json())
+    assert manifests.read(str(tmp_path))["model_uri"] == blessed.uri
 
 
 def test_two_tokenizers_are_told_apart():

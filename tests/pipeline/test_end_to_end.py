@@ -120,7 +120,7 @@ def test_the_pushed_files_agree_with_each_other(demo):
     for version in ("1", "2"):
         folder = demo.encoders / version
         pushed = package.read(folder)
-        rows = [row for row in parameters(pushed.config) if row.role == "encoder"]
+        rows = [row for row in parameters(pushed.config) if row.role in ("encoder", "pooler")]
         with h5py.File(folder / "tf2_model.h5") as file:
             group = file["albert_model"]
             arrays = [group[name][()] for name in group.attrs["weight_names"]]
@@ -256,3 +256,19 @@ def test_the_pushed_manifest_says_where_the_model_came_from(runs, demo):
     examples = manifests.read(runs[1]["PretrainingExampleGen"].outputs["examples"].uri)
     assert lineage["examples"]["documents"] == examples["documents"]
     assert lineage["tokenizer_fingerprint"] == examples["tokenizer_fingerprint"]
+
+
+def test_converted_weights_are_as_good_a_start_as_the_model_itself(demo, tmp_path):
+    """Version 1, as its Hugging Face folder, in a pipeline that knows nothing of it: the same training, bit for bit."""
+    source = demo.encoders / "1" / "huggingface"
+    command = demo_command(tmp_path, [2, 2], **{"initial.source": source})
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{source} converted and proven" in done.stdout
+    assert "starting from the converted model" in done.stdout
+    assert done.stdout.count("HubConverter ✓ cached") == 1
+    folders = (demo.encoders / "2", tmp_path / "encoders" / "1")
+    from_blessed, from_converted = (package.read(folder).weights for folder in folders)
+    assert all((from_blessed[name] == from_converted[name]).all() for name in from_blessed)
+    start = json.loads((tmp_path / "encoders" / "1" / "manifest.json").read_text())["lineage"]["start"]
+    assert start["source"] == "converted model"

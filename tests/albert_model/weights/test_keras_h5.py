@@ -10,6 +10,7 @@ from albert_model.network.pretrainer import AlbertPretrainer
 from albert_model.weights import keras_h5
 from albert_model.weights import network as network_weights
 from albert_model.weights.names import parameters
+from tests.albert_model.weights.small_models import CONFIGS, assert_same, random_weights
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +135,84 @@ def test_missing_and_unknown_weights_are_refused(small_config, weights, change, 
         network_weights.assign(network, changed, "test")
     after = network_weights.read(network)
     assert all((before[name] == after[name]).all() for name in before)
+
+
+KERNEL = "bert/pooler/dense/kernel"
+
+
+def rewrite(path, change) -> None:
+    with h5py.File(path, "r+") as file:
+        change(file)
+
+
+@pytest.fixture
+def full(small_config, weights, tmp_path):
+    keras_h5.write(tmp_path / "tf2_model_full.h5", weights, small_config, full=True)
+    return tmp_path / "tf2_model_full.h5"
+
+
+def read_all(path, config):
+    return dict(keras_h5.read(path, config)[0])
+
+
+def drop_last(file, layer):
+    group = file[layer]
+    group.attrs["weight_names"] = group.attrs["weight_names"][:-1]
+
+
+DAMAGE = {
+    "tied embeddings that differ": (
+        lambda file: file["cls/bert/embeddings/word_embeddings:0"].write_direct(np.ones((1000, 16), np.float32)),
+        "holds the tied bert/embeddings/word_embeddings twice, with different values",
+    ),
+    "one array less": (
+        lambda file: drop_last(file, "albert_model"),
+        "layer albert_model has 24 arrays, its config asks for 25",
+    ),
+    "half a head": (lambda file: drop_last(file, "cls"), "layer cls has 7 arrays, its config asks for 8"),
+    "no encoder": (lambda file: file.__delitem__("albert_model"), "not a complete tf2_model_full.h5 of ALBERT-TF2.0"),
+    "an array that is not there": (
+        lambda file: file.__delitem__(f"albert_model/{KERNEL}:0"),
+        "not a complete tf2_model_full.h5 of ALBERT-TF2.0",
+    ),
+    "nan": (
+        lambda file: file[f"albert_model/{KERNEL}:0"].write_direct(np.full((32, 32), np.nan, np.float32)),
+        f"{KERNEL} holds NaN or infinite values",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_named(small_config, full, damage, message):
+    rewrite(full, damage)
+    with pytest.raises(InputError, match=f"{full}: {message}"):
+        read_all(full, small_config)
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5 file at all"], ids=["empty", "text"])
+def test_another_file_is_refused(small_config, tmp_path, content):
+    (tmp_path / "tf2_model.h5").write_bytes(content)
+    with pytest.raises(InputError, match=r"tf2_model\.h5: not a complete tf2_model\.h5 of ALBERT-TF2\.0"):
+        keras_h5.read(tmp_path / "tf2_model.h5", small_config)
+
+
+def test_files_are_read_by_position_whatever_their_arrays_are_called(small_config, weights, full):
+    """ALBERT-TF2.0's own files have the names that its layers had."""
+
+    def rename(file):
+        group = file["albert_model"]
+        names = [name.decode() for name in group.attrs["weight_names"]]
+        for number, name in enumerate(names):
+            group.move(name, f"albert_model/w_{number}:0")
+        group.attrs["weight_names"] = np.array([f"albert_model/w_{n}:0".encode() for n in range(len(names))])
+
+    rewrite(full, rename)
+    read = read_all(full, small_config)
+    assert all((read[name] == weights[name]).all() for name in weights)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_round_trip_of_every_architecture_is_exact(config, tmp_path):
+    made = random_weights(config)
+    keras_h5.write(tmp_path / "full.h5", made, config, full=True)
+    assert_same(read_all(tmp_path / "full.h5", config), made)

@@ -1,12 +1,13 @@
-import numpy as np
+import json
+
 import pytest
-import tensorflow as tf
 
 from albert_model.errors import InputError
 from albert_model.network.pretrainer import AlbertPretrainer
 from albert_model.weights import network as network_weights
-from albert_model.weights import package, saved_model
+from albert_model.weights import package
 from albert_model.weights.model import Model
+from tests.albert_model.weights.small_models import BERT, assert_same, random_model
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,15 @@ def test_round_trip(written):
     made, folder = written
     read = package.read(folder)
     assert (read.config, read.tokenizer.fingerprint) == (made.config, made.tokenizer.fingerprint)
-    assert all((read.weights[name] == made.weights[name]).all() for name in made.weights)
+    assert_same(read.weights, made.weights)
+
+
+def test_a_bert_is_read_as_one(tmp_path):
+    made = random_model(BERT)
+    package.write(tmp_path, made)
+    read = package.read(tmp_path)
+    assert (read.config, read.vocabulary) == (BERT, made.vocabulary)
+    assert_same(read.weights, made.weights)
 
 
 @pytest.mark.parametrize("name", ["config.json", "vocab/spm.model", "tf2_model_full.h5"])
@@ -34,41 +43,43 @@ def test_a_missing_file_is_named(written, tmp_path, name):
         package.read(tmp_path)
 
 
-INPUTS = {
-    "input_word_ids": tf.constant([[2, 50, 60, 3, 70, 3, 0, 0]]),
-    "input_mask": tf.constant([[1, 1, 1, 1, 1, 1, 0, 0]]),
-    "input_type_ids": tf.constant([[0, 0, 0, 0, 1, 1, 0, 0]]),
-}
+@pytest.fixture
+def published(written, tmp_path):
+    """A package with a true manifest."""
+    package.write(tmp_path, written[0])
+    (tmp_path / "MODEL_CARD.md").write_text("A model.")
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": package.file_digests(tmp_path)}))
+    return tmp_path
 
 
-@pytest.fixture(scope="module")
-def loaded(written, tmp_path_factory):
-    made, folder = written
-    target = tmp_path_factory.mktemp("saved_model")
-    saved_model.write(target, made.network(), folder / "vocab" / "spm.model")
-    return tf.saved_model.load(str(target)), made
+def test_a_true_manifest_passes(published):
+    assert set(json.loads((published / "manifest.json").read_text())["files"]) == {
+        *("MODEL_CARD.md", "config.json", "tf2_model_full.h5"),
+        *("vocab/spm.model", "vocab/spm.vocab", "vocab/tokenizer_config.json"),
+    }
+    package.check_files(published)
 
 
-def test_the_saved_model_computes_what_the_network_does(loaded):
-    module, made = loaded
-    expected = made.network().encoder(*INPUTS.values())
-    outputs = module(INPUTS)
-    for name in ("pooled_output", "sequence_output"):
-        np.testing.assert_allclose(outputs[name], expected[name], atol=1e-6)
-        np.testing.assert_allclose(module.signatures["serving_default"](**INPUTS)[name], expected[name], atol=1e-6)
-    assert (outputs["default"].numpy() == outputs["pooled_output"].numpy()).all()
-    assert len(outputs["encoder_outputs"]) == made.config.num_hidden_layers
+def test_every_file_that_is_missing_or_changed_is_named(published):
+    (published / "vocab" / "spm.vocab").unlink()
+    with (published / "MODEL_CARD.md").open("a") as file:
+        file.write("!")
+    with pytest.raises(InputError) as raised:
+        package.check_files(published)
+    problems = "vocab/spm.vocab is missing; MODEL_CARD.md was changed"
+    assert str(raised.value) == f"{published}: not as its manifest.json says: {problems}. Fetch it again."
 
 
-def test_the_saved_model_can_be_fine_tuned(loaded):
-    module, _ = loaded
-    assert len(module.trainable_variables) == 25
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(module(INPUTS, training=True)["pooled_output"])
-    gradients = tape.gradient(loss, list(module.trainable_variables))
-    assert all(gradient is not None for gradient in gradients)
-
-
-def test_the_saved_model_brings_its_vocabulary(loaded):
-    module, made = loaded
-    assert tf.io.read_file(module.sp_model_file.asset_path).numpy() == made.tokenizer.model
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "does not say which files there are"),
+        (json.dumps({"files": ["config.json"]}), "does not say which files there are"),
+        ("{", "not JSON"),
+        ("[]", "should hold a JSON object"),
+    ],
+)
+def test_a_manifest_that_says_nothing_is_refused(published, content, message):
+    (published / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=f"manifest.json: {message}"):
+        package.check_files(published)
