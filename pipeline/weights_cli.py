@@ -217,7 +217,7 @@ def _convert_all(
     from albert_model.weights import conversion
     from pipeline.conversion_list import read_conversion_list
 
-    table = rich.table.Table("model", "architecture", "L", "H", "parameters", "float64 gap", "result", "time")
+    table = rich.table.Table("model", "kind", "L", "H", "parameters", "gap in float64", "result", "time", box=None)
     models = read_conversion_list(manifest)
     failed = 0
     for number, entry in enumerate(models, 1):
@@ -232,7 +232,7 @@ def _convert_all(
         except InputError as error:
             failed += 1
             console.print(f"  {error}", markup=False, style="red")
-            table.add_row(entry.name, *[""] * 5, "failed, see above", f"{time.perf_counter() - start:.0f} s")
+            table.add_row(entry.name, *[""] * 5, "failed", f"{time.perf_counter() - start:.0f} s")
             continue
         table.add_row(entry.name, *_figures(done), "proven", f"{time.perf_counter() - start:.0f} s")
     console.print(table)

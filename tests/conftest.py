@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from albert_model.config import AlbertConfig
+from albert_model.network.pretrainer import AlbertPretrainer
 from albert_model.text.documents import Document, read_documents
 from albert_model.text.tokenizer import Tokenizer, TokenizerSettings, train
+from albert_model.weights import network as network_weights
+from albert_model.weights import tf1_checkpoint
+from albert_model.weights.model import Model
 from tests.demo import ROOT, Demo, demo_command
 
 MANUAL = ROOT / "tests" / "data" / "postgresql-manual"
@@ -53,6 +57,18 @@ def small_config() -> AlbertConfig:
         hidden_dropout_prob=0.1,
         attention_probs_dropout_prob=0.1,
     )
+
+
+@pytest.fixture(scope="session")
+def checkpoint(small_config, tokenizer, tmp_path_factory) -> tuple[Model, Path]:
+    """A model, and the folder in which it lies as google-research publishes it, without its sentence-order head."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    model = Model(small_config, network_weights.read(AlbertPretrainer(small_config, seed=8)), tokenizer.vocabulary)
+    published = model.only(("encoder", "pooler", "mlm"))
+    tf1_checkpoint.write(folder / "model.ckpt-best", published.weights, small_config)
+    (folder / "albert_config.json").write_text(small_config.to_json())
+    tokenizer.vocabulary.write(folder)
+    return model, folder
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,10 @@ import subprocess
 
 import pytest
 
+from pipeline.conversion_list import read_conversion_list
 from pipeline.settings import PipelineSettings, load_settings
 from pipeline.settings_reference import reference
-from tests.demo import ROOT, albert
+from tests.demo import ALBERT, ROOT, albert
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
@@ -24,17 +25,21 @@ def blocks(language):
 
 
 @pytest.mark.parametrize("block", blocks("bash"))
-def test_commands(block):
+def test_commands(block, demo, tmp_path):
     """Every command line works: quick ones are run; of the long ones the words are checked, as other tests run them.
 
     my.yaml is the reader's copy of the demo's file.
     """
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "demo").symlink_to(demo.root)
     for line in filter(None, map(str.strip, block.splitlines())):
         program, *words = shlex.split(line, comments=True)
         if program == "make":
             subprocess.run(["make", "--dry-run", *words], check=True, cwd=ROOT, capture_output=True)
         elif program == "albert" and words[:2] == ["pipeline", "run"]:
             check_run(words[2:])
+        elif program == "albert" and words[0] in ("inspect", "convert", "parity"):
+            check_on_weights(words, tmp_path)
         elif program == "albert":
             assert albert(*words).returncode == 0, line
         elif program == ".venv/bin/python":
@@ -52,6 +57,27 @@ def check_run(words):
         config, overrides = context.params["config"], context.params["overrides"]
         path = ROOT / config.replace("my.yaml", "configs/pipelines/demo.yaml")
         load_settings(path, overrides | {"model": str(ROOT / "configs/models/tiny.json")})
+
+
+def check_on_weights(words, folder):
+    """Commands on the demo's encoder run; of those on files that the reader has, the words are checked."""
+    if any(word.startswith("runs/demo") for word in words):
+        done = subprocess.run([str(ALBERT), *words], capture_output=True, text=True, cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return
+    from pipeline.cli import main
+
+    command = main.commands[words[0]]
+    with command.make_context(words[0], list(words[1:])) as context:
+        if manifest := context.params.get("manifest"):
+            read_conversion_list(ROOT / manifest)
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("block", blocks("py"))
+def test_snippets_with_other_software(block, demo, monkeypatch):
+    pytest.importorskip("transformers")
+    test_snippets(block, demo, monkeypatch)
 
 
 @pytest.mark.parametrize("block", blocks("python"))

@@ -5,27 +5,11 @@ import pytest
 import tensorflow as tf
 
 from albert_model.errors import InputError
-from albert_model.network.pretrainer import AlbertPretrainer
-from albert_model.weights import network as network_weights
 from albert_model.weights import package, tf1_checkpoint
-from albert_model.weights.model import Model
-from albert_model.weights.names import parameters
 from components import ParityReport, Tokenizer, manifests
 from components.hub_converter.component import HubConverter
 from components.model_layout import package_folder
 from tests.components.local import run_components
-
-
-@pytest.fixture(scope="module")
-def checkpoint(small_config, tokenizer, tmp_path_factory):
-    """As google-research publishes them, without the sentence-order head."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    rows = {row.name for row in parameters(small_config) if row.role != "sop"}
-    weights = network_weights.read(AlbertPretrainer(small_config, seed=8))
-    tf1_checkpoint.write(folder / "model.ckpt-best", {k: v for k, v in weights.items() if k in rows}, small_config)
-    (folder / "albert_config.json").write_text(small_config.to_json())
-    tokenizer.vocabulary.write(folder)
-    return Model(small_config, weights, tokenizer.vocabulary), folder
 
 
 def converted(root, source, options="{}"):

@@ -76,8 +76,8 @@ def gradients_of(network, batch):
         sop = -tf.reduce_mean(tf.gather(order, batch["sentence_order_label"], batch_dims=1))
         loss = mlm / (tf.reduce_sum(weights) + 1e-5) + sop
     gradients = tape.gradient(loss, [variable.value for _, variable in rows])
-    turned = [g.T if row.transposed else g for (row, _), g in zip(rows, map(as_array, gradients), strict=True)]
-    return {row.name: gradient for (row, _), gradient in zip(rows, turned, strict=True)}
+    arrays = zip(rows, map(as_array, gradients), strict=True)
+    return {row.name: row.keras.take(array, row.shape) for (row, _), array in arrays}
 
 
 def as_array(gradient):

@@ -461,7 +461,7 @@ def test_code_in_a_pickled_file_does_not_run(how, tmp_path):
     folder, trap = tmp_path / "a", tmp_path / "trap"
     pickled(folder, change=lambda tensors: tensors | {"classifier": Malicious(trap)})
     if how == "pickle":
-        (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"classifier": Malicious(trap)}))
+        (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"classifier": Malicious(trap)}, protocol=2))
     with pytest.raises(InputError, match=r"pytorch_model\.bin: is damaged, or holds more than tensors"):
         read(folder)
     assert not trap.exists()
