@@ -1,11 +1,11 @@
 """Prints what converting a model takes: seconds beside those of plain reading and writing, and the memory at its peak.
 
-python benchmarks/conversion.py                   # base and xxlarge, of random values
-python benchmarks/conversion.py --size large
+python benchmarks/conversion.py
+python benchmarks/conversion.py --time large --memory xlarge
 
-The source is a TF1 checkpoint with Google's names. Each measurement runs in a process of its own. "Plain" reads every
-variable with TensorFlow's reader, and writes the same arrays with the writers of the formats, from memory. The proof
-(three forward passes, two of them in float64) is counted by itself.
+The source is a TF1 checkpoint with Google's names and random values. Each measurement runs in a process of its own.
+"Plain" reads every variable with TensorFlow's reader, and writes the same arrays with the writers of the formats, from
+memory. The proof (three forward passes, two of them in float64) is counted by itself.
 """
 
 from __future__ import annotations
@@ -28,33 +28,47 @@ from albert_model.config import PUBLISHED_SIZES, AlbertConfig
 
 _TARGETS = ("keras_h5", "tf1_checkpoint", "huggingface")
 _PROOF = "running "  # how the names of its steps begin
+_REPEATS = 3  # the least time counts
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=PUBLISHED_SIZES, action="append", help="several times for several")
-    parser.add_argument("--repeats", type=int, default=3, help="of each time; the least is printed")
-    sizes = parser.parse_args().size or ["base", "xxlarge"]
+    parser.add_argument("--time", choices=PUBLISHED_SIZES, default="base", help="size whose time is taken")
+    parser.add_argument("--memory", choices=PUBLISHED_SIZES, default="xxlarge", help="size whose memory is measured")
+    arguments = parser.parse_args()
     print(f"{os.cpu_count()} processors, Python {sys.version.split()[0]}")
-    times = rich.table.Table("size", "weights", "plain", "converting", "ratio", "proof", title="Seconds, three formats")
-    memory = rich.table.Table("size", "to", "weights", "peak", "ratio", title="Memory of albert convert, in MB")
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder, "source")
-            weights = _in_a_process(_make_source, source, size)
-            plain = min(
-                _in_a_process(_plain, source, Path(folder, f"p{n}")) for n in range(parser.parse_args().repeats)
-            )
-            runs = [_in_a_process(_convert, source, Path(folder, f"c{n}")) for n in range(parser.parse_args().repeats)]
-            converting, proof = min(runs)
-            megabytes = f"{weights / 1e6:.0f} MB"
-            ratio = f"{converting / plain:.2f}"
-            times.add_row(size, megabytes, f"{plain:.2f}", f"{converting:.2f}", ratio, f"{proof:.1f}")
-            for target in (*_TARGETS, "saved_model", "tf2_checkpoint"):
-                peak = _in_a_process(_peak, source, Path(folder, f"m-{target}"), target)
-                memory.add_row(size, target, f"{weights / 1e6:.0f}", f"{peak / 1e6:.0f}", f"{peak / weights:.2f}")
-    rich.print(times)
-    rich.print(memory)
+    with tempfile.TemporaryDirectory() as folder:
+        print_times(arguments.time, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        print_memory(arguments.memory, Path(folder))
+
+
+def print_times(size: str, folder: Path) -> None:
+    weights = _in_a_process(_make_source, folder / "source", size)
+    plain = min(_in_a_process(_plain, folder / "source", folder / f"plain-{n}") for n in range(_REPEATS))
+    runs = [_in_a_process(_convert, folder / "source", folder / f"converted-{n}") for n in range(_REPEATS)]
+    converting, proof = min(runs)
+    table = rich.table.Table("size", "weights, MB", "plain", "converting", "ratio", "proof", title="Seconds, 3 formats")
+    table.add_row(
+        *(size, f"{weights / 1e6:.0f}", f"{plain:.2f}", f"{converting:.2f}", f"{converting / plain:.2f}"),
+        f"{proof:.1f}",
+    )
+    rich.print(table)
+
+
+def print_memory(size: str, folder: Path) -> None:
+    weights = _in_a_process(_make_source, folder / "source", size)
+    program = _in_a_process(_peak, [sys.executable, "-c", "import albert_model.weights.conversion"])
+    columns = ("size", "to", "weights", "peak", "peak / weights", "the program alone")
+    table = rich.table.Table(*columns, title="Memory of albert convert, in MB")
+    for target in ("keras_h5", "saved_model"):
+        command = [sys.executable, "-m", "pipeline.cli", "convert", str(folder / "source"), "--to", target]
+        peak = _in_a_process(_peak, [*command, "--output", str(folder / target)])
+        table.add_row(
+            *(size, target, f"{weights / 1e6:.0f}", f"{peak / 1e6:.0f}", f"{peak / weights:.2f}"),
+            f"{program / 1e6:.0f}",
+        )
+    rich.print(table)
 
 
 def _in_a_process(function, *arguments):
@@ -91,7 +105,7 @@ def _plain(source: Path, output: Path) -> float:
     model = Model(config, arrays)
     start = time.perf_counter()
     for target in _TARGETS:
-        conversion.TARGETS[target](output / target, model, None)
+        conversion.TARGETS[target](output / target, model)
     return reading + time.perf_counter() - start
 
 
@@ -120,9 +134,8 @@ class _Steps(logging.Handler):
         self.seconds[name] = seconds
 
 
-def _peak(source: Path, output: Path, target: str) -> int:
-    """Bytes that `albert convert` has in memory at its peak, Python and TensorFlow included."""
-    command = [sys.executable, "-m", "pipeline.cli", "convert", str(source), "--to", target, "--output", str(output)]
+def _peak(command: list[str]) -> int:
+    """Bytes that a command has in memory at its peak."""
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +66,8 @@ def _told(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def wrapped(*args: Any, debug: bool, **kwargs: Any) -> None:
+        # TensorFlow's allocator for oneDNN gives nothing back, so that a large model would be there many times over.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         from albert_model.errors import InputError
         from pipeline.console import quietly
 

@@ -45,6 +45,9 @@ class AlbertEncoder(keras.layers.Layer):
         # === Pooler ===
         self.pooler = factory.dense(config.hidden_size, "pooler")
 
+    def build(self, *_):
+        """Nothing: the layers inside build themselves when they are called. Keras would trace `call` to do it."""
+
     def call(self, input_word_ids, input_mask, input_type_ids, training=False):
         """Encodes a batch.
 
@@ -101,6 +104,9 @@ class TransformerLayer(keras.layers.Layer):
         self.output_dense = factory.dense(config.hidden_size, "output")
         self.output_dropout = factory.dropout(config.hidden_dropout_prob, "output_dropout")
         self.output_norm = factory.layer_norm("output_norm")
+
+    def build(self, *_):
+        """Nothing, as in the encoder."""
 
     def call(self, x_BSD, mask_B11S, training=False):
         attended_BSD = self.attention_output(self._attend(x_BSD, mask_B11S, training))

@@ -36,6 +36,9 @@ class SentenceOrderHead(keras.layers.Layer):
         super().__init__(dtype=factory.dtype, **kwargs)
         self.classifier = factory.dense(2, "classifier")
 
+    def build(self, *_):
+        """Nothing: see `AlbertEncoder.build`."""
+
     def call(self, pooled_output_BD):
         """Logits [B, 2]."""
         return self.classifier(pooled_output_BD)

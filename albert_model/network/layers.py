@@ -21,9 +21,14 @@ def gelu_tanh(x):
     return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * ops.power(x, 3))))
 
 
+def gelu_erf(x):
+    """The erf form, which Hugging Face calls "gelu". Not `ops.gelu`, for the same reason."""
+    return 0.5 * x * (1.0 + ops.erf(x / math.sqrt(2.0)))
+
+
 _ACTIVATIONS: dict[str, Callable] = {
     "gelu": gelu_tanh,
-    "gelu_erf": lambda x: ops.gelu(x, approximate=False),
+    "gelu_erf": gelu_erf,
     "relu": ops.relu,
 }
 

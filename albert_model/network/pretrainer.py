@@ -38,6 +38,9 @@ class AlbertPretrainer(keras.Model):
         self.sop_head = SentenceOrderHead(factory.within("sop_head"), name="sop_head")
         self({name: ops.zeros((1, 8), "int32") for name in (*ENCODER_INPUTS, MLM_POSITIONS)})
 
+    def build(self, *_):
+        """Nothing: see `AlbertEncoder.build`."""
+
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
         """Runs encoder and heads.
 

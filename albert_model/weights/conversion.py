@@ -10,15 +10,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from albert_model.errors import InputError
-from albert_model.network.pretrainer import AlbertPretrainer
 from albert_model.weights import (
     huggingface,
     keras_h5,
+    network,
     package,
     parity,
     saved_model,
@@ -36,25 +36,26 @@ _log = logging.getLogger("albert.convert")
 MANIFEST = "conversion.json"
 PARITY = "parity.json"
 FORMAT_VERSION = 1
+_HELD = 256 * 1024 * 1024  # bytes of weights up to which they are held in memory
 ModelType = Literal["albert_encoder", "albert"]
 
 
 # === Targets ===
 
 
-def _write_keras_h5(folder: Path, model: Model, _network: AlbertPretrainer) -> None:
+def _write_keras_h5(folder: Path, model: Model) -> None:
     package.write_around(folder, model)
     keras_h5.write(folder / keras_h5.ENCODER_FILE, model.weights, model.config, full=False)
     if _has_heads(model):
         keras_h5.write(folder / keras_h5.FULL_FILE, model.weights, model.config, full=True)
 
 
-def _write_tf2_checkpoint(folder: Path, model: Model, network: AlbertPretrainer) -> None:
+def _write_tf2_checkpoint(folder: Path, model: Model) -> None:
     package.write_around(folder, model)
-    tf2_checkpoint.write(folder / tf2_checkpoint.FILE_PREFIX, network, model.roles)
+    tf2_checkpoint.write(folder / tf2_checkpoint.FILE_PREFIX, model.network(), model.roles)
 
 
-def _write_tf1_checkpoint(folder: Path, model: Model, _network: AlbertPretrainer) -> None:
+def _write_tf1_checkpoint(folder: Path, model: Model) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     architecture = model.config.architecture
     (folder / tf1_checkpoint.CONFIG_FILE[architecture]).write_text(model.config.to_json())
@@ -63,26 +64,23 @@ def _write_tf1_checkpoint(folder: Path, model: Model, _network: AlbertPretrainer
     tf1_checkpoint.write(folder / tf1_checkpoint.FILE_PREFIX[architecture], model.weights, model.config)
 
 
-def _write_saved_model(folder: Path, model: Model, network: AlbertPretrainer) -> None:
+def _write_saved_model(folder: Path, model: Model) -> None:
     with tempfile.TemporaryDirectory(prefix="albert-") as scratch:
         asset = model.vocabulary.write(scratch) if model.vocabulary else None
-        saved_model.write(folder, network, asset, model.roles)
-    extra = folder / "assets.extra"
-    extra.mkdir()
-    (extra / package.CONFIG).write_text(model.config.to_json())
+        saved_model.write(folder, model.network(), asset, model.roles)
 
 
-def _write_huggingface(folder: Path, model: Model, _network: AlbertPretrainer) -> None:
+def _write_huggingface(folder: Path, model: Model) -> None:
     huggingface.write(folder, model.weights, model.config, model.vocabulary)
 
 
-def _write_package(folder: Path, model: Model, network: AlbertPretrainer) -> None:
+def _write_package(folder: Path, model: Model) -> None:
     if not _has_heads(model):
         raise InputError("--to package: has both heads in it. Say --model-type albert.")
-    package.write_encoder(folder, model, network, {"lineage": {"source": model.source}})
+    package.write_encoder(folder, model, {"lineage": {"source": model.source}})
 
 
-TARGETS: Mapping[str, Callable[[Path, Model, AlbertPretrainer], None]] = {
+TARGETS: Mapping[str, Callable[[Path, Model], None]] = {
     "keras_h5": _write_keras_h5,
     "tf2_checkpoint": _write_tf2_checkpoint,
     "saved_model": _write_saved_model,
@@ -139,20 +137,41 @@ def convert(
       InputError: the source cannot be read as a whole, or the proof fails. `output` is as it was then.
     """
     output = Path(output)
+    if not overwrite and (there := [file for file in (MANIFEST, PARITY) if (output / file).exists()]):
+        raise _there_already(output, there)
     with opened(name, options) as source:
+        _check_activation(source, options)
+        model = _held(source.model)
         with _step("reading and checking every weight"):
-            read = fingerprint(source.model.weights, source.model.config)
-        model = _chosen_parts(source.model, model_type)
+            read = fingerprint(model.weights, model.config)
+        model = _chosen_parts(model, model_type)
         with _staged(output, overwrite, keep) as staging:
-            written = read if model.weights is source.model.weights else fingerprint(model.weights, model.config)
+            written = fingerprint(model.weights, model.config)
             report = _write_and_prove(source, model, targets, staging, written)
             manifest = _manifest(source, model, targets, report) | {"fingerprint": written}
             manifest["source"]["fingerprint"] = read
             (staging / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
             (staging / PARITY).write_text(json.dumps(report.to_dict(), indent=2) + "\n")
-            if not report.agrees:
-                raise InputError(f"{name}: the converted network is not the same. " + "; ".join(report.causes) + ".")
     return Conversion(manifest, report, output)
+
+
+def _check_activation(source: Source, options: ReadOptions) -> None:
+    """An ALBERT of Hugging Face's that says "gelu" says erf, where every ALBERT of Google's was trained with tanh."""
+    config = source.model.config
+    unsaid = options.hidden_act is None and options.stated_config is None
+    if unsaid and source.format == "huggingface" and (config.architecture, config.hidden_act) == ("albert", "gelu_erf"):
+        raise InputError(
+            f'{source.path / huggingface.CONFIG}: hidden_act "gelu" is the erf form in Hugging Face, and contradicts '
+            'the tanh form ("gelu_new") that Google\'s ALBERTs were trained with. Say which one these weights had: '
+            "--hidden-act gelu (tanh) or --hidden-act gelu_erf."
+        )
+
+
+def _held(model: Model) -> Model:
+    """A small model is read once; a large one each time that one of its arrays is needed."""
+    if 4 * count_parameters(model.weights, model.config) > _HELD:
+        return model
+    return replace(model, weights={name: model.weights[name] for name in model.weights})
 
 
 def _chosen_parts(model: Model, model_type: ModelType | None) -> Model:
@@ -164,22 +183,22 @@ def _chosen_parts(model: Model, model_type: ModelType | None) -> Model:
 def _write_and_prove(
     source: Source, model: Model, targets: Sequence[str], staging: Path, written: str
 ) -> parity.Report:
-    """Holds one copy of the weights at a time: the source's, the network's, the network's in float64."""
+    """Nothing here holds the weights, but the writers that need a live network, each for its time."""
     with _step("running " + ("the source and " if source.load else "") + "the reference"):
         truth = parity.establish(source, model)
-    with _step("running the converted network"):
-        network = model.network()
-        converted = parity.single(truth, network)
+    with _step("running the converted network in float32"):
+        converted = parity.single(truth, network.streamed(model.config, model.weights, model.source))
+    with _step("running the converted network in float64"):
+        report = parity.judge(truth, converted, parity.double(truth))
+    if not report.agrees:
+        raise InputError(f"{source.name}: the converted network is not the same. {'; '.join(report.causes)}.")
     for target in targets:
         with _step(f"writing {target}"):
-            TARGETS[target](_folder(staging, target, targets), model, network)
-    del network
-    gc.collect()
-    for target in targets:
+            TARGETS[target](_folder(staging, target, targets), model)
+            gc.collect()  # Keras' layers refer to each other, so that a network stays until then
         with _step(f"reading {target} back"):
             _check_written(_folder(staging, target, targets), target, model, written)
-    with _step("running the converted network in float64"):
-        return parity.judge(truth, converted, parity.double(truth))
+    return report
 
 
 def _folder(staging: Path, target: str, targets: Sequence[str]) -> Path:
@@ -254,7 +273,7 @@ def _staged(output: Path, overwrite: bool, keep: Callable[[Path], bool]) -> Iter
 def _move_in(children: Sequence[Path], output: Path, overwrite: bool) -> None:
     there = [child.name for child in children if (output / child.name).exists()]
     if there and not overwrite:
-        raise InputError(f"{output}: has {', '.join(there)} already. Give another --output, or say --overwrite.")
+        raise _there_already(output, there)
     with tempfile.TemporaryDirectory(prefix=".albert-", dir=output) as aside:
         try:
             for name in there:
@@ -268,6 +287,10 @@ def _move_in(children: Sequence[Path], output: Path, overwrite: bool) -> None:
             for path in Path(aside).iterdir():
                 path.rename(output / path.name)
             raise
+
+
+def _there_already(output: Path, names: Sequence[str]) -> InputError:
+    return InputError(f"{output}: has {', '.join(names)} already. Give another --output, or say --overwrite.")
 
 
 def _remove(path: Path) -> None:

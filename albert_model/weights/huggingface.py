@@ -65,8 +65,7 @@ def read_config(folder: str | Path, hidden_act: str | None = None) -> AlbertConf
       hidden_act: goes before the file's, in this project's words ("gelu": tanh, "gelu_erf").
 
     Raises:
-      InputError: not an ALBERT or BERT, something this network does not compute, or an ALBERT whose "gelu" says erf
-        where every ALBERT of Google's was trained with tanh, and `hidden_act` does not say which.
+      InputError: not an ALBERT or BERT, or something that this network does not compute.
     """
     path = Path(folder) / CONFIG
     values = read_json(path)
@@ -80,12 +79,6 @@ def read_config(folder: str | Path, hidden_act: str | None = None) -> AlbertConf
     said = values.get("hidden_act", "gelu_new" if kind == "albert" else "gelu")
     if hidden_act is None and said not in _ACTIVATIONS_READ:
         raise InputError(f"{path}: hidden_act is {said!r}; {', '.join(_ACTIVATIONS_READ)} can be read.")
-    if hidden_act is None and kind == "albert" and said == "gelu":
-        raise InputError(
-            f'{path}: hidden_act "gelu" is the erf form in Hugging Face, and contradicts the tanh form ("gelu_new") '
-            "that Google's ALBERTs were trained with. Say which one these weights had: --hidden-act gelu (tanh) or "
-            "--hidden-act gelu_erf."
-        )
     activation = hidden_act or _ACTIVATIONS_READ[said]
     return AlbertConfig.from_values(sizes | {"architecture": kind, "hidden_act": activation}, str(path))
 

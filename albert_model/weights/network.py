@@ -12,6 +12,7 @@ from albert_model.errors import InputError
 from albert_model.network.layers import LayerFactory
 from albert_model.network.pretrainer import AlbertPretrainer
 from albert_model.weights.names import Parameter, Role, Weights, check, parameters
+from albert_model.weights.tensors import column_blocks
 
 
 def variables(network: AlbertPretrainer) -> list[tuple[Parameter, keras.Variable]]:
@@ -37,26 +38,23 @@ def assign(network: AlbertPretrainer, weights: Weights, source: str) -> None:
     check(weights, network.config, source)
     for row, variable in variables(network):
         if row.name in weights:
-            array = weights[row.name]
-            if array.shape != row.shape:
-                raise InputError(f"{source}: {row.name} has shape {array.shape}, the config says {row.shape}.")
-            variable.assign(row.keras.put(array))
+            _assign(row, variable, weights[row.name], source)
+
+
+def _assign(row: Parameter, variable: keras.Variable, array: np.ndarray, source: str) -> None:
+    if array.shape != row.shape:
+        raise InputError(f"{source}: {row.name} has shape {array.shape}, the config says {row.shape}.")
+    variable.assign(row.keras.put(array))
 
 
 def loaded(config: AlbertConfig, weights: Weights, source: str, dtype: str = "float32") -> AlbertPretrainer:
     """A network with these weights, and fresh values in the parts that are missing.
 
-    Large arrays go from the file into their variables, without random values before: the memory that it takes is
-    that of the weights, and once more that of the largest array.
-
     Raises:
       InputError: a weight of the encoder or of a part is missing, unknown, or of another shape.
     """
-    check(weights, config, source)
-    network = AlbertPretrainer(config, factory=_Loading(config, weights, dtype))
-    for row, variable in variables(network):
-        if row.name in weights and len(row.shape) == 1:
-            variable.assign(row.keras.put(weights[row.name]))
+    network = AlbertPretrainer(config, factory=_Empty(config, weights, dtype))
+    assign(network, weights, source)
     return network
 
 
@@ -73,22 +71,23 @@ def streamed(config: AlbertConfig, weights: Weights, source: str, dtype: str = "
     for variable in network.trainable_variables:
         row = rows[variable.path.split("/", 1)[1]]
         if row.name in weights:
-            variable.assign(row.keras.put(weights[row.name]))
+            _assign(row, variable, weights[row.name], source)
     return network
 
 
-class _Loading(LayerFactory):
-    """Makes layers whose kernels and embeddings start with given values."""
+class _Empty(LayerFactory):
+    """Makes layers that start with zeros where weights are given: random values cost time and several times their
+    memory.
+    """
 
     def __init__(self, config: AlbertConfig, weights: Weights, dtype: str):
         super().__init__(config, seed=0, dtype=dtype)
-        self._weights = weights
-        self._rows = {row.keras.name.rpartition("/")[0]: row for row in parameters(config) if len(row.shape) > 1}
+        rows = (row for row in parameters(config) if len(row.shape) > 1 and row.name in weights)
+        self._weights, self._given = weights, {row.keras.name.rpartition("/")[0]: row for row in rows}
 
-    def row(self, name: str) -> Parameter | None:
-        """The kernel or embedding of a layer, if it is given."""
-        row = self._rows[f"{self.scope}/{name}".removeprefix("/")]
-        return row if row.name in self._weights else None
+    def given(self, name: str) -> Parameter | None:
+        """The kernel or embedding of a layer, if there is one among the weights."""
+        return self._given.get(f"{self.scope}/{name}".removeprefix("/"))
 
     def read(self, row: Parameter) -> np.ndarray:
         array = self._weights[row.name]
@@ -96,18 +95,15 @@ class _Loading(LayerFactory):
             raise InputError(f"{row.name} has shape {array.shape}, the config says {row.shape}.")
         return row.keras.put(array)
 
-    def initializer(self, name: str) -> Callable:
-        row = self.row(name)
-        if row is None:
-            return super().initializer(name)
-        return lambda _shape, dtype=None: keras.ops.convert_to_tensor(self.read(row), dtype)
+    def initializer(self, name: str) -> keras.initializers.Initializer:
+        return keras.initializers.Zeros() if self.given(name) else super().initializer(name)
 
 
-class _Streaming(_Loading):
+class _Streaming(_Empty):
     """Makes dense layers that hold no kernel."""
 
     def dense(self, units: int, name: str) -> keras.layers.Layer:
-        row = self.row(name)
+        row = self.given(name)
         if row is None:
             return super().dense(units, name)
         return _StreamedDense(units, lambda: self.read(row), dtype=self.dtype, name=name)
@@ -122,7 +118,9 @@ class _StreamedDense(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
 
     def call(self, x):
-        return keras.ops.matmul(x, keras.ops.convert_to_tensor(self.read_kernel(), x.dtype)) + self.bias
+        blocks = column_blocks(self.read_kernel())
+        parts = [keras.ops.matmul(x, keras.ops.convert_to_tensor(block, x.dtype)) for block in blocks]
+        return keras.ops.concatenate(parts, -1) + self.bias
 
 
 def fresh(config: AlbertConfig, wanted: Iterable[Role], seed: int) -> dict[str, np.ndarray]:

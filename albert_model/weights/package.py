@@ -10,7 +10,6 @@ from typing import Any
 
 from albert_model.config import AlbertConfig, read_json
 from albert_model.errors import InputError
-from albert_model.network.pretrainer import AlbertPretrainer
 from albert_model.text import vocabulary
 from albert_model.weights import huggingface, keras_h5, saved_model
 from albert_model.weights.model import Model
@@ -50,20 +49,19 @@ def read(folder: str | Path) -> Model:
     return Model(config, held, vocabulary.read(folder / VOCABULARY), str(folder))
 
 
-def write_encoder(folder: str | Path, model: Model, network: AlbertPretrainer, more: Mapping[str, Any]) -> None:
+def write_encoder(folder: str | Path, model: Model, more: Mapping[str, Any]) -> None:
     """Writes the package that is published: the model in every form that users load.
 
     Args:
       folder: is made.
       model: with all heads.
-      network: the same, live.
       more: for the manifest.
     """
     folder = Path(folder)
     write(folder, model)
     keras_h5.write(folder / keras_h5.ENCODER_FILE, model.weights, model.config, full=False)
     asset = folder / VOCABULARY / model.vocabulary.file_name if model.vocabulary else None
-    saved_model.write(folder / SAVED_MODEL, network, asset)
+    saved_model.write(folder / SAVED_MODEL, model.network(), asset)
     huggingface.write(folder / HUGGINGFACE, model.weights, model.config, model.vocabulary)
     manifest = {"format_version": FORMAT_VERSION, **more, "files": file_digests(folder)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")

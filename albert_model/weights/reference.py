@@ -17,19 +17,22 @@ from scipy import special
 
 from albert_model.config import AlbertConfig
 from albert_model.weights.names import Weights
+from albert_model.weights.tensors import column_blocks
 
 _EPSILON = 1e-12
 _MASKED = -10000.0
-_COLUMNS = 2048  # of a kernel that are in float64 at once
 
 
-def forward(weights: Weights, config: AlbertConfig, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def forward(
+    weights: Weights, config: AlbertConfig, inputs: Mapping[str, np.ndarray], layer_positions: slice = slice(None)
+) -> dict[str, np.ndarray]:
     """Runs canonical weights in float64.
 
     Args:
       weights: of the encoder and the pooler at least.
       config: its sizes.
       inputs: int [B, S] `input_word_ids`, `input_mask`, `input_type_ids`; int [B, P] `masked_lm_positions`.
+      layer_positions: those that `encoder_outputs` keeps.
 
     Returns:
       float64 `encoder_outputs` [L, B, S, D], `sequence_output` [B, S, D]; `pooled_output` [B, D] and `mlm_logits`
@@ -43,7 +46,7 @@ def forward(weights: Weights, config: AlbertConfig, inputs: Mapping[str, np.ndar
         group = number * config.num_hidden_groups // config.num_hidden_layers
         for inner in range(config.inner_group_num):
             x_BSD = network.layer(f"bert/encoder/transformer/group_{group}/inner_group_{inner}", x_BSD, bias_BS)
-        outputs.append(x_BSD)
+        outputs.append(x_BSD[:, layer_positions].copy())
     results = {"encoder_outputs": np.stack(outputs), "sequence_output": x_BSD}
     if "bert/pooler/dense/kernel" in weights:
         results["pooled_output"] = np.tanh(network.dense("bert/pooler/dense", x_BSD[:, 0]))
@@ -62,8 +65,7 @@ class _Forward:
 
     def dense(self, name: str, x: np.ndarray) -> np.ndarray:
         kernel = self.weights[f"{name}/kernel"]
-        columns = range(0, kernel.shape[1], _COLUMNS)
-        parts = [x @ kernel[:, start : start + _COLUMNS].astype(np.float64) for start in columns]
+        parts = [x @ columns.astype(np.float64) for columns in column_blocks(kernel)]
         return np.concatenate(parts, -1) + self.weight(f"{name}/bias")
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:

@@ -120,6 +120,9 @@ def write(
         if "mlm" in parts:
             module.mlm.__call__.get_concrete_function(_input_specs((*ENCODER_INPUTS, MLM_POSITIONS)), training=training)
     tf.saved_model.save(module, str(path), signatures={"serving_default": encoder_signature(module)})
+    extra = Path(path, "assets.extra")
+    extra.mkdir()
+    (extra / "config.json").write_text(network.config.to_json())
 
 
 # === Read ===

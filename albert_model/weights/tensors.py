@@ -136,6 +136,15 @@ def _shortened(problems: list[str], limit: int = 12) -> list[str]:
     return problems if len(problems) <= limit else [*problems[:limit], f"and {len(problems) - limit} more"]
 
 
+_BLOCK = 64 * 1024 * 1024  # bytes of a block of columns in float64
+
+
+def column_blocks(kernel: np.ndarray) -> Iterator[np.ndarray]:
+    """A kernel in blocks of columns, for those who need it in float64 and not all of it in memory at once."""
+    width = max(1, _BLOCK // (8 * kernel.shape[0]))
+    return (kernel[:, start : start + width] for start in range(0, kernel.shape[1], width))
+
+
 def fingerprint(weights: Weights, config: AlbertConfig) -> str:
     """Hex digest of names, shapes and bits: the same for the same weights in any format."""
     digest = hashlib.blake2b(digest_size=16)

@@ -99,7 +99,7 @@ def _write(folder: Path, source: str, model_uri: str) -> None:
     training = json.loads(Path(source, manifests.TRAINING).read_text())
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     more = {"created": created, "lineage": {"model": model_uri, **training}}
-    package.write_encoder(folder, model, model.network(), more)
+    package.write_encoder(folder, model, more)
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:

@@ -54,7 +54,7 @@ def test_several_formats_at_once(checkpoint, tmp_path):
     read = package.read(output / "keras_h5")
     assert all((read.weights[name] == made.weights[name]).all() for name in made.only(("encoder", "mlm")).weights)
     again = refused("convert", folder, "--to", "keras_h5", "--to", "huggingface", "--output", output)
-    assert "has conversion.json, huggingface, keras_h5, parity.json already" in again
+    assert "has conversion.json, parity.json already" in again
     assert albert("convert", folder, "--to", "keras_h5", "--output", output, "--overwrite").returncode == 0
 
 

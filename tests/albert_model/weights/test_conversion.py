@@ -12,10 +12,11 @@ import pytest
 from albert_model.config import AlbertConfig
 from albert_model.errors import InputError
 from albert_model.network.pretrainer import AlbertPretrainer
-from albert_model.weights import conversion, source
+from albert_model.weights import conversion, huggingface, source
 from albert_model.weights import network as network_weights
 from albert_model.weights.model import Model
 from albert_model.weights.names import ROLES, parameters
+from albert_model.weights.source import ReadOptions
 from albert_model.weights.tensors import fingerprint
 from tests.albert_model.weights.small_models import (
     ALBERT,
@@ -150,7 +151,7 @@ def test_the_manifest_and_the_report_lie_beside(tmp_path):
 
 def test_a_source_that_runs_is_held_against_the_converted_network(tmp_path):
     model = random_model()
-    conversion.TARGETS["saved_model"](tmp_path / "source", model, model.network())
+    conversion.TARGETS["saved_model"](tmp_path / "source", model)
     done = conversion.convert(str(tmp_path / "source"), ["tf1_checkpoint"], tmp_path / "out")
     assert done.parity.comparisons[0].first == "saved_model itself"
     outputs = {difference.output for difference in done.parity.comparisons[0].differences}
@@ -268,7 +269,7 @@ def contradicting(tmp_path_factory):
     """A SavedModel that computes with 32 heads, where its config says 16."""
     folder = tmp_path_factory.mktemp("contradicting")
     model = random_model(changed(num_attention_heads=32))
-    conversion.TARGETS["saved_model"](folder, model, model.network())
+    conversion.TARGETS["saved_model"](folder, model)
     (folder / "assets.extra" / "config.json").write_text(ALBERT.to_json())
     return folder
 
@@ -279,6 +280,19 @@ def test_a_source_that_computes_something_else_is_refused(output, contradicting)
         "config says 16"
     )
     assert_refused(output, InputError, message, str(contradicting), ["keras_h5"])
+
+
+def test_a_hugging_face_albert_whose_gelu_says_erf_needs_a_word_from_the_user(output, tmp_path):
+    folder = tmp_path / "source"
+    huggingface.write(folder, random_weights(ALBERT), ALBERT, None)
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace("gelu_new", "gelu"))
+    message = r'config\.json: hidden_act "gelu" is the erf form in Hugging Face, .* --hidden-act gelu'
+    assert_refused(output, InputError, message, str(folder), ["keras_h5"])
+    for said in ("gelu", "gelu_erf"):
+        options = ReadOptions(hidden_act=said)
+        done = conversion.convert(str(folder), ["keras_h5"], output, options=options, overwrite=True)
+        assert done.manifest["config"]["hidden_act"] == said
 
 
 def test_a_disk_that_fills_up_half_way_leaves_nothing(output, tmp_path, monkeypatch):
@@ -304,9 +318,7 @@ def test_an_interruption_leaves_nothing(output, tmp_path, monkeypatch):
 def test_what_reads_back_as_something_else_is_refused(output, tmp_path, monkeypatch):
     write_checkpoint(tmp_path / "source", random_model())
     write = conversion.TARGETS["tf1_checkpoint"]
-    monkeypatch.setitem(
-        conversion.TARGETS, "tf1_checkpoint", lambda folder, _, network: write(folder, random_model(seed=1), network)
-    )
+    monkeypatch.setitem(conversion.TARGETS, "tf1_checkpoint", lambda folder, _: write(folder, random_model(seed=1)))
     message = "tf1_checkpoint: what was written reads back as other weights"
     assert_refused(output, RuntimeError, message, str(tmp_path / "source"), ["tf1_checkpoint"])
 
@@ -357,21 +369,22 @@ def test_other_files_do_not_stand_in_the_way(filled):
     assert there == {"notes.txt", "huggingface", "keras_h5", "conversion.json", "parity.json"}
 
 
-# Six files and folders are moved away, then six are moved in.
+# Five files and folders are moved away, then six are moved in.
 @pytest.mark.parametrize(
     ("number", "error"),
     [
         (1, OSError(errno.EIO, "broken")),
         (2, KeyboardInterrupt()),
-        (6, OSError(errno.EIO, "broken")),
-        (7, KeyboardInterrupt()),
+        (5, OSError(errno.EIO, "broken")),
+        (6, KeyboardInterrupt()),
         (8, OSError(errno.EIO, "broken")),
-        (12, KeyboardInterrupt()),
+        (11, KeyboardInterrupt()),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value,
 )
 def test_an_error_while_files_are_moved_restores_what_was_there(filled, monkeypatch, number, error):
     name, output = filled
+    (output / "conversion.json").unlink()
     before = everything(output.parent)
     rename, calls = Path.rename, []
 

@@ -47,7 +47,7 @@ WRITERS = {
     "saved_model": write_saved_model,
     "keras_h5": write_keras_h5,
     "huggingface": lambda folder, _: huggingface.write(folder, MODEL.weights, ALBERT, MODEL.vocabulary),
-    "package": lambda folder, network: package.write_encoder(folder, MODEL, network, {}),
+    "package": lambda folder, network: package.write_encoder(folder, MODEL, {}),
 }
 
 
