@@ -344,7 +344,7 @@ def filled(tmp_path, earlier):
 def test_files_that_are_there_are_named_and_kept(filled):
     name, output = filled
     before = everything(output)
-    with pytest.raises(InputError, match=r"out: has config\.json, .*tf2_model\.h5, .* already\. .* say --overwrite"):
+    with pytest.raises(InputError, match=r"out: has conversion\.json, parity\.json already\. .* say --overwrite"):
         conversion.convert(name, ["keras_h5"], output)
     assert everything(output) == before
 

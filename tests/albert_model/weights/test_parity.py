@@ -369,7 +369,8 @@ def test_of_three_the_one_that_disagrees_is_named_and_so_is_the_parameter(copies
     same = [str(copies / "checkpoint"), str(copies / "h5")]
     assert report.causes[-1] == f"{odd} disagrees: {same[0]} and {same[1]} compute the same"
     assert any(
-        "hold other values in 1 arrays" in cause and f"most of all in {name} (by 0.5)" in cause for cause in report.causes
+        "hold other values in 1 arrays" in cause and f"most of all in {name} (by 0.5)" in cause
+        for cause in report.causes
     )
 
 

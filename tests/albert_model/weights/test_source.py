@@ -31,8 +31,6 @@ def write_tf2_checkpoint(folder, network):
 
 def write_saved_model(folder, network):
     saved_model.write(folder, network, MODEL.vocabulary.write(folder.parent / "scratch"))
-    (folder / "assets.extra").mkdir()
-    (folder / "assets.extra" / "config.json").write_text(ALBERT.to_json())
 
 
 def write_keras_h5(folder, _network):
