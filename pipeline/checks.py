@@ -74,6 +74,10 @@ def _with_initial_files(settings: PipelineSettings) -> PipelineSettings:
     paths = [source, *glob.glob(glob.escape(source) + ".*")]  # a checkpoint's prefix is no file itself
     files = [path for path in paths if os.path.isfile(path)]
     files += [os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names]
+    beside = glob.escape(os.path.dirname(source))
+    if files and not os.path.isdir(source):  # its config and vocabulary lie beside it
+        patterns = ("*.json", "*.model", "*.txt", "vocab/*", "assets/*")
+        files += [path for pattern in patterns for path in glob.glob(f"{beside}/{pattern}") if os.path.isfile(path)]
     if not files:
         raise InputError(f"initial.source: there is no file or folder {source}. Give the path of a model.")
     digest = hashlib.blake2b(digest_size=16)

@@ -79,7 +79,7 @@ def _told(command: Callable) -> Callable:
                 raise
             raise click.ClickException(_words(error)) from None
         except KeyboardInterrupt:
-            click.echo("Interrupted. Nothing was changed.", err=True)
+            click.echo("Interrupted. What was not finished was not written.", err=True)
             sys.exit(130)
 
     return click.option("--debug", is_flag=True, help="Show the traceback of an error.")(wrapped)
@@ -155,6 +155,8 @@ def convert(
     if not targets or not output:
         raise click.UsageError(f"Say --to ({', '.join(TARGETS)}) and --output.")
     if manifest is not None:
+        if _read_options(**said) != _read_options():
+            raise click.UsageError("With --manifest, say in the list what is to be said of a source.")
         _convert_all(console, manifest, targets, Path(output), model_type, overwrite)
         return
     assert source is not None
@@ -197,6 +199,8 @@ def _show_result(console: rich.console.Console, done: Conversion) -> None:
     if done.manifest["initialised"]:
         parts = " and ".join(_PARTS[part] for part in done.manifest["initialised"])
         console.print(f"Not in the source and freshly initialised: {parts}. Train it before you rely on it.")
+    if done.manifest["vocabulary"] is None:
+        console.print("Note: no vocabulary was found with the source, so there is none with the result.")
     console.print(f"Converted and proven: {done.output}", markup=False)
 
 
@@ -226,21 +230,29 @@ def _convert_all(
     for number, entry in enumerate(models, 1):
         console.print(f"{entry.name} ({number} of {len(models)})", markup=False)
         folder, start = output / entry.name, time.perf_counter()
-        if (folder / conversion.MANIFEST).is_file() and not overwrite:
+        if not overwrite and _is_done(folder / conversion.MANIFEST, entry.source, targets):
             table.add_row(entry.name, *[""] * 5, "there already", "")
             continue
         try:
             kind = model_type or entry.model_type
             done = _convert(entry.source, targets, folder, kind, entry, overwrite)
-        except InputError as error:
+        except (InputError, OSError, RuntimeError) as error:
             failed += 1
-            console.print(f"  {error}", markup=False, style="red")
+            console.print(f"  {_words(error)}", markup=False, style="red")
             table.add_row(entry.name, *[""] * 5, "failed", f"{time.perf_counter() - start:.0f} s")
             continue
         table.add_row(entry.name, *_figures(done), "proven", f"{time.perf_counter() - start:.0f} s")
     console.print(table)
     if failed:
         raise InputError(f"{failed} of {len(models)} models failed; the others are in {output}.")
+
+
+def _is_done(manifest: Path, source: str, targets: tuple[str, ...]) -> bool:
+    """Whether this was converted before."""
+    if not manifest.is_file():
+        return False
+    values = json.loads(manifest.read_text())
+    return (values["source"]["name"], values["targets"]) == (source, list(targets))
 
 
 def _figures(done: Conversion) -> tuple[str, ...]:
@@ -281,6 +293,7 @@ def inspect(console: rich.console.Console, source: str, as_json: bool, **said: A
     if as_json:
         console.print(json.dumps(found, indent=2), markup=False)
         return
+    import rich.markup
     import rich.table
 
     variables = found.pop("variables")
@@ -288,7 +301,7 @@ def inspect(console: rich.console.Console, source: str, as_json: bool, **said: A
     table.add_column()
     table.add_column(overflow="fold")
     for key, value in found.items():
-        table.add_row(key, _readable(value))
+        table.add_row(key, rich.markup.escape(_readable(value)))
     console.print(table)
     listing = rich.table.Table("variable", "shape", "part", box=None, padding=(0, 2, 0, 0))
     for variable in variables:

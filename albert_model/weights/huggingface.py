@@ -19,6 +19,7 @@ import safetensors
 from albert_model.config import AlbertConfig, read_json
 from albert_model.errors import InputError
 from albert_model.network.pretrainer import ENCODER_INPUTS, MLM_POSITIONS
+from albert_model.text.tokenizer import Tokenizer
 from albert_model.text.vocabulary import Vocabulary
 from albert_model.weights import huggingface_tokenizer
 from albert_model.weights.names import HEADS, Parameter, Role, Run, Weights, is_bert_in_huggingface, parameters, roles
@@ -237,7 +238,12 @@ def write(folder: str | Path, weights: Weights, config: AlbertConfig, vocabulary
       weights: with both heads, or none.
       config: its sizes.
       vocabulary: for the tokenizer's files.
+
+    Raises:
+      InputError: the special pieces of the vocabulary are not where ALBERT has them.
     """
+    if vocabulary is not None and vocabulary.kind == "sentencepiece":
+        Tokenizer.of(vocabulary, vocabulary.file_name)  # whose special pieces the files below rely on
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with_heads = set(HEADS) <= set(roles(weights, config))
@@ -320,6 +326,10 @@ def runner(folder: str | Path, config: AlbertConfig, parts: Sequence[Role]) -> R
             results = {"sequence_output": sequence, "encoder_outputs": torch.stack(layers)}
             if "pooler" in parts:
                 results["pooled_output"] = outputs.pooler_output
+            if {"pooler", "sop"} <= set(parts):
+                bert = is_bert_in_huggingface(config)
+                sop_head = model.cls.seq_relationship if bert else model.sop_classifier
+                results["sop_logits"] = sop_head(outputs.pooler_output)
             if "mlm" in parts:
                 rows = torch.arange(len(sequence))[:, None]
                 head = model.cls.predictions if is_bert_in_huggingface(config) else model.predictions

@@ -2,8 +2,8 @@
 
 Everything is held against `reference.forward` in float64. In float64 a network that is right agrees with it to about
 1e-12, so that 1e-9 decides. In float32 two right implementations differ by rounding, by how much depends on the
-weights (5e-6 in a small model, 1e-2 in albert-large): a source that runs itself, in float32, may be as far from the
-reference as ten times what our own network is.
+weights (5e-6 in a small model, 1e-2 in albert-large): what runs in float32 may be ten times as far off as the reference
+is when it computes in float32.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from albert_model.network.pretrainer import ENCODER_INPUTS, AlbertPretrainer
 from albert_model.weights import network as network_weights
 from albert_model.weights import reference
 from albert_model.weights.model import Model
-from albert_model.weights.names import Run, parameters
+from albert_model.weights.names import ROLES, Role, Run, parameters
 from albert_model.weights.source import Source
 
 Inputs = dict[str, np.ndarray]
 Outputs = dict[str, np.ndarray]  # as of `reference.forward`; all but `sequence_output` may be missing
 Cases = dict[str, Inputs]
 
+Noise = Mapping[tuple[str, str], float]  # by (case, output)
+
 FLOAT64_TOLERANCE = 1e-9
 FLOAT32_TOLERANCE = 2e-5
-# How much further than our own float32 another one may be from the truth.
+# How much further than the reference in float32 another one may be from the truth.
 _NOISE_FACTOR = 10.0
 # Beyond this, float32 says nothing about these weights.
 _MOST_NOISE = 0.05
@@ -39,7 +41,7 @@ _HEAD_COUNTS = (12, 16, 32, 64)
 _ACTIVATIONS = ("gelu", "gelu_erf", "relu")
 _SHORT_LENGTH = 48
 _LAYER_POSITIONS = 64
-_OUTPUTS = ("encoder_outputs", "sequence_output", "pooled_output", "mlm_logits")
+_OF_HEADS: Mapping[Role, str] = {"mlm": "mlm_logits", "sop": "sop_logits"}
 
 
 # === What is put in ===
@@ -79,9 +81,10 @@ def _rows(rng: np.random.Generator, config: AlbertConfig, lengths: list[int], le
 # === What comes out ===
 
 
-def run_reference(model: Model, cases: Cases) -> dict[str, Outputs]:
+def run_reference(model: Model, cases: Cases, dtype: type[np.floating] = np.float64) -> dict[str, Outputs]:
     return {
-        name: reference.forward(model.weights, model.config, inputs, _sampled(inputs)) for name, inputs in cases.items()
+        name: reference.forward(model.weights, model.config, inputs, _sampled(inputs), dtype)
+        for name, inputs in cases.items()
     }
 
 
@@ -94,13 +97,13 @@ def run_source(load: Callable[[], Run], cases: Cases) -> dict[str, Outputs]:
     return results
 
 
-def run_network(network: AlbertPretrainer, cases: Cases, with_mlm: bool) -> dict[str, Outputs]:
-    """What the Keras network computes."""
+def run_network(network: AlbertPretrainer, cases: Cases, parts: Sequence[Role] = ROLES) -> dict[str, Outputs]:
+    """What the Keras network computes with some of its parts."""
+    wanted = ["sequence_output", "pooled_output", *(name for role, name in _OF_HEADS.items() if role in parts)]
     results = {}
     for name, inputs in cases.items():
         outputs = network(inputs)
-        wanted = _OUTPUTS if with_mlm else _OUTPUTS[:-1]
-        results[name] = {key: np.asarray(keras.ops.convert_to_numpy(outputs[key])) for key in wanted[1:]}
+        results[name] = {key: np.asarray(keras.ops.convert_to_numpy(outputs[key])) for key in wanted}
         layers = [keras.ops.convert_to_numpy(layer[:, _sampled(inputs)]) for layer in outputs["encoder_outputs"]]
         results[name]["encoder_outputs"] = np.stack(layers)
     return results
@@ -214,16 +217,13 @@ class Party:
     exact: bool
 
 
-Noise = Mapping[tuple[str, str], float]  # by (case, output)
-
-
 def compare(first: Party, second: Party, cases: Cases, noise: Noise | None = None) -> Comparison:
     """Compares what both parties give.
 
     Args:
       first, second: parties.
       cases: for the masks: what stands at padding does not count.
-      noise: how far our own float32 is from the reference; None if both parties are exact.
+      noise: what rounding does; None if both parties are exact.
     """
     differences = []
     for case, inputs in cases.items():
@@ -244,10 +244,10 @@ def _pairs(
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Vectors [N, *] of every output that both have; those at padding left out."""
     if "encoder_outputs" in first and "encoder_outputs" in second:
-        layers = zip(first["encoder_outputs"], second["encoder_outputs"], strict=False)
+        layers = zip(first["encoder_outputs"], second["encoder_outputs"], strict=True)
         for number, (ours, theirs) in enumerate(layers, 1):
             yield f"layer {number}", ours[sampled], theirs[sampled]
-    for name in ("sequence_output", "pooled_output", "mlm_logits"):
+    for name in ("sequence_output", "pooled_output", *_OF_HEADS.values()):
         if name in first and name in second:
             ours, theirs = first[name], second[name]
             if ours.shape != theirs.shape:
@@ -292,12 +292,14 @@ class Truth:
       model: the weights.
       cases: of inputs.
       reference: what the weights compute in float64.
+      noise: what rounding does to that in float32.
       source: what the source computed by itself, if it can be run.
     """
 
     model: Model
     cases: Cases
     reference: Party
+    noise: Noise
     source: Party | None
 
 
@@ -311,24 +313,24 @@ def establish(source: Source, model: Model) -> Truth:
     cases = make_inputs(model.config, _mask_id(model))
     itself = Party(f"{source.format} itself", run_source(source.load, cases), False) if source.load else None
     exact = Party("reference (float64)", run_reference(model, cases), True)
-    return Truth(model, cases, exact, itself)
+    return Truth(model, cases, exact, _noise(model, exact, cases), itself)
 
 
 def single(truth: Truth, network: AlbertPretrainer) -> Party:
     """The converted network in float32."""
-    return Party("converted, float32", run_network(network, truth.cases, _has_mlm(truth.model)), False)
+    return Party("converted, float32", run_network(network, truth.cases, truth.model.roles), False)
 
 
 def double(truth: Truth) -> Party:
     """The converted network in float64."""
     model = truth.model
     network = network_weights.streamed(model.config, model.weights, model.source, "float64")
-    return Party("converted, float64", run_network(network, truth.cases, _has_mlm(truth.model)), True)
+    return Party("converted, float64", run_network(network, truth.cases, truth.model.roles), True)
 
 
 def judge(truth: Truth, converted: Party, converted_exact: Party) -> Report:
     """Compares all of them."""
-    noise = _noise(converted, truth.reference, truth.cases)
+    noise = truth.noise
     comparisons = [
         compare(converted_exact, truth.reference, truth.cases),
         compare(converted, truth.reference, truth.cases, noise),
@@ -348,12 +350,10 @@ def judge(truth: Truth, converted: Party, converted_exact: Party) -> Report:
     return Report(tuple(comparisons), tuple(causes))
 
 
-def _noise(ours: Party, exact: Party, cases: Cases) -> dict[tuple[str, str], float]:
-    return {(d.case, d.output): d.max_abs for d in compare(ours, exact, cases).differences}
-
-
-def _has_mlm(model: Model) -> bool:
-    return "mlm" in model.roles
+def _noise(model: Model, exact: Party, cases: Cases) -> Noise:
+    """What rounding does to these weights: the reference in float32 against itself in float64."""
+    rounded = Party("reference (float32)", run_reference(model, cases, np.float32), False)
+    return {(d.case, d.output): d.max_abs for d in compare(rounded, exact, cases).differences}
 
 
 def _mask_id(model: Model) -> int:
@@ -428,8 +428,7 @@ def compare_sources(sources: Sequence[Source]) -> Report:
         Party(name, run_source(source.load, cases), False) if source.load else None
         for name, source in zip(names, sources, strict=True)
     ]
-    ours = Party("", run_network(models[0].network(), cases, _has_mlm(models[0])), False)
-    noise = _noise(ours, exact[0], cases)
+    noise = _noise(models[0], exact[0], cases)
     own = {i: compare(party, exact[i], cases, noise) for i, party in enumerate(itself) if party}
     parties = [party or weights for party, weights in zip(itself, exact, strict=True)]
     pairs = {

@@ -24,23 +24,28 @@ _MASKED = -10000.0
 
 
 def forward(
-    weights: Weights, config: AlbertConfig, inputs: Mapping[str, np.ndarray], layer_positions: slice = slice(None)
+    weights: Weights,
+    config: AlbertConfig,
+    inputs: Mapping[str, np.ndarray],
+    layer_positions: slice = slice(None),
+    dtype: type[np.floating] = np.float64,
 ) -> dict[str, np.ndarray]:
-    """Runs canonical weights in float64.
+    """Runs canonical weights.
 
     Args:
       weights: of the encoder and the pooler at least.
       config: its sizes.
       inputs: int [B, S] `input_word_ids`, `input_mask`, `input_type_ids`; int [B, P] `masked_lm_positions`.
       layer_positions: those that `encoder_outputs` keeps.
+      dtype: to compute in; float32 shows how much rounding there is in any float32.
 
     Returns:
-      float64 `encoder_outputs` [L, B, S, D], `sequence_output` [B, S, D]; `pooled_output` [B, D] and `mlm_logits`
-      [B, P, V] where the weights have the parts.
+      `encoder_outputs` [L, B, S, D], `sequence_output` [B, S, D]; `pooled_output` [B, D], `sop_logits` [B, 2] and
+      `mlm_logits` [B, P, V] where the weights have the parts.
     """
-    network = _Forward(weights, config)
+    network = _Forward(weights, config, dtype)
     x_BSD = network.embed(inputs["input_word_ids"], inputs["input_type_ids"])
-    bias_BS = (1.0 - np.asarray(inputs["input_mask"], np.float64)) * _MASKED
+    bias_BS = (dtype(1) - np.asarray(inputs["input_mask"], dtype)) * dtype(_MASKED)
     outputs = []
     for number in range(config.num_hidden_layers):
         group = number * config.num_hidden_groups // config.num_hidden_layers
@@ -50,6 +55,11 @@ def forward(
     results = {"encoder_outputs": np.stack(outputs), "sequence_output": x_BSD}
     if "bert/pooler/dense/kernel" in weights:
         results["pooled_output"] = np.tanh(network.dense("bert/pooler/dense", x_BSD[:, 0]))
+        if "cls/seq_relationship/output_weights" in weights:
+            kernel_DC = network.weight("cls/seq_relationship/output_weights").T
+            results["sop_logits"] = results["pooled_output"] @ kernel_DC + network.weight(
+                "cls/seq_relationship/output_bias"
+            )
     if "cls/predictions/output_bias" in weights:
         rows = np.arange(len(x_BSD))[:, None]
         results["mlm_logits"] = network.predict(x_BSD[rows, inputs["masked_lm_positions"]])
@@ -57,15 +67,15 @@ def forward(
 
 
 class _Forward:
-    def __init__(self, weights: Weights, config: AlbertConfig):
-        self.weights, self.config = weights, config
+    def __init__(self, weights: Weights, config: AlbertConfig, dtype: type[np.floating]):
+        self.weights, self.config, self.dtype = weights, config, dtype
 
     def weight(self, name: str) -> np.ndarray:
-        return self.weights[name].astype(np.float64)
+        return self.weights[name].astype(self.dtype)
 
     def dense(self, name: str, x: np.ndarray) -> np.ndarray:
         kernel = self.weights[f"{name}/kernel"]
-        parts = [x @ columns.astype(np.float64) for columns in column_blocks(kernel)]
+        parts = [x @ columns.astype(self.dtype) for columns in column_blocks(kernel)]
         return np.concatenate(parts, -1) + self.weight(f"{name}/bias")
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:
@@ -82,7 +92,7 @@ class _Forward:
 
     def embed(self, ids_BS: np.ndarray, types_BS: np.ndarray) -> np.ndarray:
         # Rows first: the table in float64 would be the largest array of all.
-        x_BSE = self.weights["bert/embeddings/word_embeddings"][ids_BS].astype(np.float64)
+        x_BSE = self.weights["bert/embeddings/word_embeddings"][ids_BS].astype(self.dtype)
         x_BSE = x_BSE + self.weight("bert/embeddings/token_type_embeddings")[types_BS]
         x_BSE = x_BSE + self.weight("bert/embeddings/position_embeddings")[: ids_BS.shape[1]]
         x_BSE = self.norm("bert/embeddings/LayerNorm", x_BSE)

@@ -18,7 +18,6 @@ from albert_model.weights import tf1_checkpoint, tf2_checkpoint
 from albert_model.weights.names import ROLES, WORD_EMBEDDINGS, Role, Run, Weights
 from albert_model.weights.tensors import Stored, match, renamed
 
-ASSETS = "assets"
 _LAYER = re.compile(r"transformer/layer_(\d+)/")
 _NUMBERED_POSITION = re.compile(r"^(position_embedding)_\d+(?=/)")
 _NO_WEIGHTS = re.compile(r"^Variable$|/do_lower_case$|^do_lower_case$")  # BERT's modules keep this as a variable

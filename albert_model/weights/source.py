@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from albert_model.config import AlbertConfig, Architecture, read_json
@@ -136,57 +137,55 @@ def _checkpoint_kind(prefix: Path) -> str:
 
 def _read_hub_module(name: str, path: Path, options: ReadOptions) -> Source:
     stored = hub_module.open_stored(path)
-    config, notes = _config(path, options, tf1_checkpoint.architecture(stored))
-    if config is None:
-        config, notes = tf1_checkpoint.deduce_config(stored, options.version), (*notes, _DEDUCED)
+    deduce = partial(tf1_checkpoint.deduce_config, stored, options.version)
+    config, notes = _config(path, options, tf1_checkpoint.architecture(stored), deduce)
     model = _model(name, path, config, tf1_checkpoint.read(stored, config))
     return Source(name, "hub_module", path, model, lambda: hub_module.runner(path), notes)
 
 
 def _read_saved_model(name: str, path: Path, options: ReadOptions) -> Source:
     stored = saved_model.open_stored(path)
-    config, notes = _config(path, options)
-    if config is None:
-        config, notes = saved_model.deduce_config(stored, options.version), (*notes, _DEDUCED)
+    config, notes = _config(path, options, deduce=partial(saved_model.deduce_config, stored, options.version))
     model = _model(name, path, config, saved_model.read(stored, config))
     return Source(name, "saved_model", path, model, lambda: saved_model.runner(path), notes)
 
 
 def _read_tf1_checkpoint(name: str, path: Path, options: ReadOptions) -> Source:
     stored = tf1_checkpoint.plain_names(tf1_checkpoint.open_stored(path))
-    config, notes = _config(path.parent, options, tf1_checkpoint.architecture(stored))
-    if config is None:
-        config, notes = tf1_checkpoint.deduce_config(stored, options.version), (*notes, _DEDUCED)
+    deduce = partial(tf1_checkpoint.deduce_config, stored, options.version)
+    config, notes = _config(path.parent, options, tf1_checkpoint.architecture(stored), deduce)
     model = _model(name, path.parent, config, tf1_checkpoint.read(stored, config))
     return Source(name, "tf1_checkpoint", path, model, None, notes)
 
 
 def _read_tf2_checkpoint(name: str, path: Path, options: ReadOptions) -> Source:
-    config, notes = _needed_config(path.parent, options)
+    config, notes = _config(path.parent, options)
     stored = tf2_checkpoint.open_stored(path)
     model = _model(name, path.parent, config, tf2_checkpoint.read(stored, config))
     return Source(name, "tf2_checkpoint", path, model, None, notes)
 
 
 def _read_keras_h5(name: str, path: Path, options: ReadOptions) -> Source:
-    config, notes = _needed_config(path.parent, options)
+    config, notes = _config(path.parent, options)
     model = _model(name, path.parent, config, keras_h5.read(path, config))
     return Source(name, "keras_h5", path, model, None, notes)
 
 
 def _read_package(name: str, path: Path, options: ReadOptions) -> Source:
     package.check_files(path)
-    config, notes = _needed_config(path, options)
+    config, notes = _config(path, options)
     model = _model(name, path, config, keras_h5.read(path / keras_h5.FULL_FILE, config))
     return Source(name, "package", path, model, None, notes)
 
 
 def _read_huggingface(name: str, path: Path, options: ReadOptions) -> Source:
-    config = options.stated_config or huggingface.read_config(path, options.hidden_act)
+    config, notes = _with_activation(
+        options.stated_config or huggingface.read_config(path, options.hidden_act), options
+    )
     weights = huggingface.read_weights(path, config)
     model = _model(name, path, config, weights)
     load = (lambda: huggingface.runner(path, config, model.roles)) if huggingface.can_run() else None
-    return Source(name, "huggingface", path, model, load)
+    return Source(name, "huggingface", path, model, load, notes)
 
 
 _READERS: dict[str, Callable[[str, Path, ReadOptions], Source]] = {
@@ -209,27 +208,34 @@ def _model(name: str, folder: Path, config: AlbertConfig, read: tuple[Weights, t
 
 
 def _config(
-    folder: Path, options: ReadOptions, architecture: Architecture = "albert"
-) -> tuple[AlbertConfig | None, tuple[str, ...]]:
-    """The config that is given, or else the one that lies with the weights, if any; and notes."""
-    config = options.stated_config
-    notes: tuple[str, ...] = ()
-    if config is None:
-        paths = (folder / beside / name for beside in _BESIDE for name in _CONFIGS)
-        path = next((path for path in paths if path.is_file()), None)
-        if path is not None:
-            config = AlbertConfig.from_file(path, architecture)
-    if config is not None and options.hidden_act not in (None, config.hidden_act):
-        notes = (f"hidden_act {options.hidden_act} as asked for, the config says {config.hidden_act}",)
-        config = AlbertConfig.from_values(config.model_dump() | {"hidden_act": options.hidden_act}, "--hidden-act")
-    return config, notes
+    folder: Path,
+    options: ReadOptions,
+    architecture: Architecture = "albert",
+    deduce: Callable[[], AlbertConfig] | None = None,
+) -> tuple[AlbertConfig, tuple[str, ...]]:
+    """The config that is given, or else the one that lies with the weights, or else what can be deduced; and notes.
 
-
-def _needed_config(folder: Path, options: ReadOptions) -> tuple[AlbertConfig, tuple[str, ...]]:
-    config, notes = _config(folder, options)
-    if config is None:
+    Raises:
+      InputError: there is none.
+    """
+    paths = [folder / beside / name for beside in _BESIDE for name in _CONFIGS]
+    path = next((path for path in paths if path.is_file()), None)
+    if options.stated_config is not None:
+        return _with_activation(options.stated_config, options)
+    if path is not None:
+        return _with_activation(AlbertConfig.from_file(path, architecture), options)
+    if deduce is None:
         raise InputError(f"{folder}: has no {', '.join(_CONFIGS)}. Give the config with --config.")
-    return config, notes
+    config, notes = _with_activation(deduce(), options)
+    return config, (_DEDUCED, *notes)
+
+
+def _with_activation(config: AlbertConfig, options: ReadOptions) -> tuple[AlbertConfig, tuple[str, ...]]:
+    """With the activation that was asked for, and a note if the config says another one."""
+    if options.hidden_act in (None, config.hidden_act):
+        return config, ()
+    note = f"hidden_act {options.hidden_act} as asked for, the config says {config.hidden_act}"
+    return AlbertConfig.from_values(config.model_dump() | {"hidden_act": options.hidden_act}, "--hidden-act"), (note,)
 
 
 def _vocabulary(folder: Path) -> Vocabulary | None:

@@ -33,13 +33,11 @@ def find(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     state = folder / "checkpoint"
-    if state.is_file() and (
-        match_ := re.search(r'^model_checkpoint_path: "([^"]+)"', state.read_text(errors="replace"), re.M)
-    ):
-        named = folder / Path(match_[1]).name  # the path may be absolute and from another machine
+    if state.is_file() and (found := _NAMED.search(state.read_text(errors="replace"))):
+        named = folder / Path(found[1]).name  # the path may be absolute and from another machine
         if named.with_name(named.name + ".index").is_file():
             return named
-        raise InputError(f"{state}: names {match_[1]}, and there is no {named.name}.index beside it.")
+        raise InputError(f"{state}: names {found[1]}, and there is no {named.name}.index beside it.")
     prefixes = sorted(path.with_suffix("") for path in folder.glob("*.index"))
     if len(prefixes) != 1:
         names = ", ".join(prefix.name for prefix in prefixes) or "none"

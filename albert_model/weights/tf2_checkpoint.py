@@ -10,6 +10,7 @@ restores it, and this module reads it without a network.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,6 +30,8 @@ from albert_model.weights.tensors import Stored, match
 
 FILE_PREFIX = "albert_model.ckpt"
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+# Keys of what is not among the weights: an optimizer's slots, the step, the state of dropout.
+_BESIDE_WEIGHTS = re.compile(r"/\.ATTRIBUTES/")
 WEIGHTS = "weights"  # the attribute that holds the variables by canonical name
 
 
@@ -45,8 +48,8 @@ def by_name(network: AlbertPretrainer, parts: Iterable[Role] = ROLES) -> dict[st
 
 
 def open_stored(prefix: str | Path) -> Stored:
-    """The variables of an object checkpoint: those below `weights` by their canonical names, or else all by the names
-    that they had when they were made, or by their keys where these do not tell them apart.
+    """The variables of an object checkpoint: those below `weights` by their canonical names, others by their keys; or
+    else all by the names that they had when they were made, or by their keys where these do not tell them apart.
 
     Raises:
       InputError: not such a checkpoint, or a file of it is missing or damaged.
@@ -65,13 +68,14 @@ def _keys(serialized: bytes, source: str) -> dict[str, str]:
     try:
         nodes = trackable_object_graph_pb2.TrackableObjectGraph.FromString(serialized).nodes
         own = next((child.node_id for child in nodes[0].children if child.local_name == WEIGHTS), None)
+        keys = {a.checkpoint_key: a.full_name for node in nodes for a in node.attributes}
         if own is not None:
-            return {
+            named = {
                 child.local_name: attribute.checkpoint_key
                 for child in nodes[own].children
                 for attribute in nodes[child.node_id].attributes
             }
-        keys = {a.checkpoint_key: a.full_name for node in nodes for a in node.attributes}
+            return named | {key: key for key in keys.keys() - set(named.values())}
         times = Counter(keys.values())
         return {name if name and times[name] == 1 else key: key for key, name in keys.items()}
     except (DecodeError, IndexError) as error:
@@ -80,4 +84,4 @@ def _keys(serialized: bytes, source: str) -> dict[str, str]:
 
 def read(stored: Stored, config: AlbertConfig) -> tuple[Weights, tuple[str, ...]]:
     """The weights of one of this project's own checkpoints, whose arrays are as Keras holds them."""
-    return match(stored, config, lambda row: Place(row.name, row.keras.transposed, row.keras.shape))
+    return match(stored, config, lambda row: Place(row.name, row.keras.transposed, row.keras.shape), _BESIDE_WEIGHTS)

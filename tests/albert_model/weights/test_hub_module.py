@@ -26,7 +26,7 @@ def agrees_with_its_own_computation(opened: source.Source, *chosen: str) -> bool
     cases = parity.make_inputs(opened.model.config)
     cases = {name: cases[name] for name in chosen or cases}
     theirs = parity.run_source(opened.load, cases)
-    ours = parity.run_network(opened.model.network(), cases, with_mlm=True)
+    ours = parity.run_network(opened.model.network(), cases)
     worst = 0.0
     for case, inputs in cases.items():
         valid = inputs["input_mask"].astype(bool)

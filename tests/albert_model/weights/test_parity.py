@@ -213,7 +213,9 @@ def test_the_network_agrees_with_its_weights(kind):
     exact, single = report.comparisons
     assert (exact.first, single.first) == ("converted, float64", "converted, float32")
     layers = [f"layer {i + 1}" for i in range(CONFIGS[kind].num_hidden_layers)]
-    assert [row.output for row in exact.worst()] == [*layers, "sequence_output", "pooled_output", "mlm_logits"]
+    assert [row.output for row in exact.worst()] == [
+        *(*layers, "sequence_output", "pooled_output", "mlm_logits", "sop_logits")
+    ]
     assert max(row.max_abs for row in exact.differences) < 1e-12 < min(row.max_abs for row in single.differences)
 
 

@@ -21,7 +21,7 @@ ALL = CONFIGS | ACTIVATIONS
 def test_the_network_computes_the_same_in_float64(config):
     model = random_model(config)
     cases = parity.make_inputs(config)
-    network = parity.run_network(model.network("float64"), cases, with_mlm=True)
+    network = parity.run_network(model.network("float64"), cases)
     for case, inputs in cases.items():
         expected = reference.forward(model.weights, config, inputs)
         assert expected.keys() == network[case].keys() | {"sequence_output"}
@@ -67,13 +67,12 @@ def test_a_trained_bert_with_a_factorised_embedding(shared_data):
         assert (model.config.architecture, model.config.num_hidden_groups) == ("bert", 4)
         assert model.config.projects_embedding
         cases = {"padded": parity.make_inputs(model.config, mask_id=103)["padded"]}
-        with_mlm = "mlm" in model.roles
-        network = parity.run_network(model.network("float64"), cases, with_mlm)["padded"]
+        network = parity.run_network(model.network("float64"), cases, model.roles)["padded"]
         expected = reference.forward(model.weights, model.config, cases["padded"])
     valid = cases["padded"]["input_mask"].astype(bool)
     assert_close(network["encoder_outputs"][:, valid], expected["encoder_outputs"][:, valid], 1e-9)
     assert_close(network["pooled_output"], expected["pooled_output"], 1e-9)
-    assert ("mlm_logits" in expected) == with_mlm
+    assert ("mlm_logits" in expected) == ("mlm" in model.roles)
 
 
 def test_what_stands_at_padding_changes_nothing():
@@ -89,9 +88,9 @@ def test_what_stands_at_padding_changes_nothing():
 @pytest.mark.parametrize(
     ("parts", "missing"),
     [
-        (ENCODER, {"mlm_logits"}),
-        (("encoder",), {"mlm_logits", "pooled_output"}),
-        (("encoder", "mlm"), {"pooled_output"}),
+        (ENCODER, {"mlm_logits", "sop_logits"}),
+        (("encoder",), {"mlm_logits", "pooled_output", "sop_logits"}),
+        (("encoder", "mlm"), {"pooled_output", "sop_logits"}),
     ],
     ids=["no MLM head", "encoder alone", "no pooler"],
 )
