@@ -141,7 +141,7 @@ def test_the_vocabulary_is_its_asset(network, tmp_path, name):
 def test_reads_back_to_the_bit(folder, model):
     read, left_out = saved_model.read(saved_model.open_stored(folder), ALBERT)
     assert_same(read, model.weights)
-    assert left_out == ()
+    assert {name.split("/")[0] for name in left_out} == {"variables"}  # the state of dropout
 
 
 @pytest.mark.parametrize("config", [CONFIGS["groups and inner layers"], BERT], ids=["groups and inner layers", "bert"])
