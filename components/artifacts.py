@@ -4,7 +4,9 @@ from tfx.types import artifact
 
 
 class Tokenizer(artifact.Artifact):
-    """A vocabulary: `spm.model`, `spm.vocab`, `tokenizer_config.json`, and its fingerprint as a custom property."""
+    """A vocabulary: `spm.model` (or the name it came with), its `.vocab`, `tokenizer_config.json`; its fingerprint is a
+    custom property.
+    """
 
     TYPE_NAME = "components.Tokenizer"
 

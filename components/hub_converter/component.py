@@ -25,7 +25,7 @@ def HubConverter(
 
     Args:
       source: as `albert_model.weights.source.opened` takes it.
-      options: JSON of `albert_model.weights.source.ReadOptions`.
+      options: JSON of `albert_model.weights.settings.ReadOptions`.
       files_fingerprint: changes when the files of the source do, so that the cache does not outlive them.
     """
     executor.convert(model, tokenizer, parity, source, options)
