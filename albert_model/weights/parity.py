@@ -29,8 +29,6 @@ Inputs = dict[str, np.ndarray]
 Outputs = dict[str, np.ndarray]  # as of `reference.forward`; all but `sequence_output` may be missing
 Cases = dict[str, Inputs]
 
-Noise = Mapping[tuple[str, str], float]  # by (case, output)
-
 FLOAT64_TOLERANCE = 1e-9
 FLOAT32_TOLERANCE = 2e-5
 # How much further than the reference in float32 another one may be from the truth.
@@ -217,13 +215,13 @@ class Party:
     exact: bool
 
 
-def compare(first: Party, second: Party, cases: Cases, noise: Noise | None = None) -> Comparison:
+def compare(first: Party, second: Party, cases: Cases, noise: float | None = None) -> Comparison:
     """Compares what both parties give.
 
     Args:
       first, second: parties.
       cases: for the masks: what stands at padding does not count.
-      noise: what rounding does; None if both parties are exact.
+      noise: what rounding does, relative to the largest values; None if both parties are exact.
     """
     differences = []
     for case, inputs in cases.items():
@@ -233,8 +231,7 @@ def compare(first: Party, second: Party, cases: Cases, noise: Noise | None = Non
             scale = max(1.0, float(np.abs(theirs).max()))
             allowed = FLOAT64_TOLERANCE * scale
             if noise is not None:
-                rounding = min(_NOISE_FACTOR * noise.get((case, output), 0.0), _MOST_NOISE * scale)
-                allowed = max(FLOAT32_TOLERANCE * scale, rounding)
+                allowed = scale * max(FLOAT32_TOLERANCE, min(_NOISE_FACTOR * noise, _MOST_NOISE))
             differences.append(_difference(output, case, ours, theirs, allowed))
     return Comparison(first.name, second.name, tuple(differences))
 
@@ -299,7 +296,7 @@ class Truth:
     model: Model
     cases: Cases
     reference: Party
-    noise: Noise
+    noise: float
     source: Party | None
 
 
@@ -350,10 +347,14 @@ def judge(truth: Truth, converted: Party, converted_exact: Party) -> Report:
     return Report(tuple(comparisons), tuple(causes))
 
 
-def _noise(model: Model, exact: Party, cases: Cases) -> Noise:
-    """What rounding does to these weights: the reference in float32 against itself in float64."""
+def _noise(model: Model, exact: Party, cases: Cases) -> float:
+    """What rounding does to these weights: the reference in float32 against itself in float64.
+
+    One number for all outputs, relative to their largest values: an output of few values may be right by luck.
+    """
     rounded = Party("reference (float32)", run_reference(model, cases, np.float32), False)
-    return {(d.case, d.output): d.max_abs for d in compare(rounded, exact, cases).differences}
+    differences = compare(rounded, exact, cases).differences
+    return max(d.max_abs / d.allowed for d in differences) * FLOAT64_TOLERANCE
 
 
 def _mask_id(model: Model) -> int:
@@ -368,7 +369,7 @@ def _first_off(comparison: Comparison) -> str:
 # === Why ===
 
 
-def explain(model: Model, cases: Cases, other: Party, noise: Noise) -> list[str]:
+def explain(model: Model, cases: Cases, other: Party, noise: float) -> list[str]:
     """What would make the model compute what the other party does: other heads, another activation, or both."""
     config = model.config
     case = {"padded": cases["padded"]}
