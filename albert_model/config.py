@@ -11,9 +11,11 @@ import pydantic
 from albert_model.errors import InputError
 
 Architecture = Literal["albert", "bert"]
+Activation = Literal["gelu", "gelu_erf", "relu"]
+PublishedSize = Literal["base", "large", "xlarge", "xxlarge"]
 
 # arXiv:1909.11942, table 1. Heads are "hidden size / 64"; xlarge has 32 (google-research/albert#180).
-_PUBLISHED = {
+_PUBLISHED: dict[PublishedSize, tuple[int, int, int]] = {
     # size: (hidden_size, num_hidden_layers, num_attention_heads)
     "base": (768, 12, 12),
     "large": (1024, 24, 16),
@@ -51,7 +53,7 @@ class AlbertConfig(pydantic.BaseModel):
     type_vocab_size: int = pydantic.Field(default=2, ge=2)
     num_hidden_groups: int = pydantic.Field(default=1, ge=1)
     inner_group_num: int = pydantic.Field(default=1, ge=1)
-    hidden_act: Literal["gelu", "gelu_erf", "relu"] = "gelu"
+    hidden_act: Activation = "gelu"
     hidden_dropout_prob: float = pydantic.Field(default=0.0, ge=0, lt=1)
     attention_probs_dropout_prob: float = pydantic.Field(default=0.0, ge=0, lt=1)
     initializer_range: float = pydantic.Field(default=0.02, gt=0)
@@ -117,7 +119,7 @@ class AlbertConfig(pydantic.BaseModel):
             raise InputError(f"{source}: {describe(error)}") from error
 
     @classmethod
-    def published(cls, size: str, version: int = 2) -> AlbertConfig:
+    def published(cls, size: PublishedSize, version: int = 2) -> AlbertConfig:
         """The config of a released English model.
 
         Args:

@@ -96,14 +96,19 @@ def _innermost(folder: Path) -> Path:
         folder = children[0]
 
 
+def sha256_of(path: str | Path) -> str:
+    """Hex digest of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_sha256(path: str | Path, expected: str) -> None:
     """Makes sure that a file is what it should be.
 
     Raises:
       InputError: it is not.
     """
-    with Path(path).open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != expected.lower():
         raise InputError(
             f"{path}: its SHA-256 is {found}, expected {expected}. Fetch it again from where you trust it."

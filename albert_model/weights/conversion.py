@@ -141,12 +141,12 @@ def convert(
         raise _there_already(output, there)
     with opened(name, options) as source:
         _check_activation(source, options)
-        model = _held(source.model)
+        held = _held(source.model)
         with _step("reading and checking every weight"):
-            read = fingerprint(model.weights, model.config)
-        model = _chosen_parts(model, model_type)
+            read = fingerprint(held.weights, held.config)
+        model = _chosen_parts(held, model_type)
         with _staged(output, overwrite, keep) as staging:
-            written = fingerprint(model.weights, model.config)
+            written = read if model is held else fingerprint(model.weights, model.config)
             report = _write_and_prove(source, model, targets, staging, written)
             manifest = _manifest(source, model, targets, report) | {"fingerprint": written}
             manifest["source"]["fingerprint"] = read

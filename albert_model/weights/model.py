@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -36,7 +36,7 @@ class Model:
     vocabulary: Vocabulary | None = None
     source: str = "model"
     left_out: tuple[str, ...] = ()
-    initialised: tuple[Role, ...] = field(default=())
+    initialised: tuple[Role, ...] = ()
 
     @property
     def roles(self) -> tuple[Role, ...]:

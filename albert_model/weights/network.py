@@ -38,13 +38,15 @@ def assign(network: AlbertPretrainer, weights: Weights, source: str) -> None:
     check(weights, network.config, source)
     for row, variable in variables(network):
         if row.name in weights:
-            _assign(row, variable, weights[row.name], source)
+            variable.assign(_in_keras(row, weights, source))
 
 
-def _assign(row: Parameter, variable: keras.Variable, array: np.ndarray, source: str) -> None:
+def _in_keras(row: Parameter, weights: Weights, source: str) -> np.ndarray:
+    """A weight as its variable holds it."""
+    array = weights[row.name]
     if array.shape != row.shape:
         raise InputError(f"{source}: {row.name} has shape {array.shape}, the config says {row.shape}.")
-    variable.assign(row.keras.put(array))
+    return row.keras.put(array)
 
 
 def loaded(config: AlbertConfig, weights: Weights, source: str, dtype: str = "float32") -> AlbertPretrainer:
@@ -66,12 +68,12 @@ def streamed(config: AlbertConfig, weights: Weights, source: str, dtype: str = "
       InputError: as `loaded`.
     """
     check(weights, config, source)
-    network = AlbertPretrainer(config, factory=_Streaming(config, weights, dtype))
+    network = AlbertPretrainer(config, factory=_Streaming(config, weights, source, dtype))
     rows = {row.keras.name: row for row in parameters(config)}
     for variable in network.trainable_variables:
         row = rows[variable.path.split("/", 1)[1]]
         if row.name in weights:
-            _assign(row, variable, weights[row.name], source)
+            variable.assign(_in_keras(row, weights, source))
     return network
 
 
@@ -83,17 +85,11 @@ class _Empty(LayerFactory):
     def __init__(self, config: AlbertConfig, weights: Weights, dtype: str):
         super().__init__(config, seed=0, dtype=dtype)
         rows = (row for row in parameters(config) if len(row.shape) > 1 and row.name in weights)
-        self._weights, self._given = weights, {row.keras.name.rpartition("/")[0]: row for row in rows}
+        self._given = {row.keras.name.rpartition("/")[0]: row for row in rows}
 
     def given(self, name: str) -> Parameter | None:
         """The kernel or embedding of a layer, if there is one among the weights."""
         return self._given.get(f"{self.scope}/{name}".removeprefix("/"))
-
-    def read(self, row: Parameter) -> np.ndarray:
-        array = self._weights[row.name]
-        if array.shape != row.shape:
-            raise InputError(f"{row.name} has shape {array.shape}, the config says {row.shape}.")
-        return row.keras.put(array)
 
     def initializer(self, name: str) -> keras.initializers.Initializer:
         return keras.initializers.Zeros() if self.given(name) else super().initializer(name)
@@ -102,11 +98,15 @@ class _Empty(LayerFactory):
 class _Streaming(_Empty):
     """Makes dense layers that hold no kernel."""
 
+    def __init__(self, config: AlbertConfig, weights: Weights, source: str, dtype: str):
+        super().__init__(config, weights, dtype)
+        self._weights, self._source = weights, source
+
     def dense(self, units: int, name: str) -> keras.layers.Layer:
         row = self.given(name)
         if row is None:
             return super().dense(units, name)
-        return _StreamedDense(units, lambda: self.read(row), dtype=self.dtype, name=name)
+        return _StreamedDense(units, lambda: _in_keras(row, self._weights, self._source), dtype=self.dtype, name=name)
 
 
 class _StreamedDense(keras.layers.Layer):

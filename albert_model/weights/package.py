@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from albert_model.config import AlbertConfig, read_json
 from albert_model.errors import InputError
 from albert_model.text import vocabulary
 from albert_model.weights import huggingface, keras_h5, saved_model
+from albert_model.weights.archive import sha256_of
 from albert_model.weights.model import Model
 
 CONFIG = "config.json"
@@ -28,12 +28,13 @@ def write(folder: str | Path, model: Model) -> None:
     keras_h5.write(Path(folder, keras_h5.FULL_FILE), model.weights, model.config, full=True)
 
 
-def write_around(folder: str | Path, model: Model) -> Path | None:
-    """Writes `config.json` and `vocab/`; gives the path of the vocabulary's file."""
+def write_around(folder: str | Path, model: Model) -> None:
+    """Writes `config.json` and `vocab/`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(model.config.to_json())
-    return model.vocabulary.write(folder / VOCABULARY) if model.vocabulary else None
+    if model.vocabulary:
+        model.vocabulary.write(folder / VOCABULARY)
 
 
 def read(folder: str | Path) -> Model:
@@ -70,7 +71,7 @@ def write_encoder(folder: str | Path, model: Model, more: Mapping[str, Any]) -> 
 def file_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below a folder, by its path in there."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): _sha256(path) for path in files}
+    return {str(path.relative_to(folder)): sha256_of(path) for path in files}
 
 
 def check_files(folder: str | Path) -> None:
@@ -87,12 +88,7 @@ def check_files(folder: str | Path) -> None:
     problems += [
         f"{name} was changed"
         for name, digest in digests.items()
-        if (folder / name).is_file() and _sha256(folder / name) != digest
+        if (folder / name).is_file() and sha256_of(folder / name) != digest
     ]
     if problems:
         raise InputError(f"{folder}: not as its {MANIFEST} says: {'; '.join(problems)}. Fetch it again.")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

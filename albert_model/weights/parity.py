@@ -11,12 +11,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
 
-from albert_model.config import AlbertConfig
+from albert_model.config import Activation, AlbertConfig
 from albert_model.errors import InputError
 from albert_model.network.pretrainer import ENCODER_INPUTS, AlbertPretrainer
 from albert_model.weights import network as network_weights
@@ -36,7 +36,6 @@ _NOISE_FACTOR = 10.0
 # Beyond this, float32 says nothing about these weights.
 _MOST_NOISE = 0.05
 _HEAD_COUNTS = (12, 16, 32, 64)
-_ACTIVATIONS = ("gelu", "gelu_erf", "relu")
 _SHORT_LENGTH = 48
 _LAYER_POSITIONS = 64
 _OF_HEADS: Mapping[Role, str] = {"mlm": "mlm_logits", "sop": "sop_logits"}
@@ -397,7 +396,7 @@ def _variants(config: AlbertConfig) -> Iterator[tuple[int, str]]:
     """Heads and activations to try, the likely ones first."""
     heads = dict.fromkeys((config.num_attention_heads, max(config.hidden_size // 64, 1), *_HEAD_COUNTS))
     possible = [count for count in heads if config.hidden_size % count == 0]
-    activations = dict.fromkeys((config.hidden_act, *_ACTIVATIONS))
+    activations = dict.fromkeys((config.hidden_act, *get_args(Activation)))
     variants = sorted(itertools.product(possible, activations), key=lambda v: _changes(v, config))
     return (variant for variant in variants if _changes(variant, config))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pydantic
 
-from albert_model.config import AlbertConfig
+from albert_model.config import Activation, AlbertConfig, PublishedSize
 
 
 def _read_config(value: Any) -> Any:
@@ -22,11 +22,11 @@ class ReadOptions(pydantic.BaseModel):
     config: Annotated[AlbertConfig | None, pydantic.BeforeValidator(_read_config)] = pydantic.Field(
         default=None, description="An albert_config.json, or its fields, in place of the source's own."
     )
-    model: Literal["base", "large", "xlarge", "xxlarge"] | None = pydantic.Field(
+    model: PublishedSize | None = pydantic.Field(
         default=None, description="The released model whose config it is, in place of `config`."
     )
     version: int = pydantic.Field(default=2, ge=1, le=3, description="Of the released model; 1 has dropout.")
-    hidden_act: Literal["gelu", "gelu_erf", "relu"] | None = pydantic.Field(
+    hidden_act: Activation | None = pydantic.Field(
         default=None, description="In place of what the config says; gelu is the tanh form."
     )
     sha256: str | None = pydantic.Field(

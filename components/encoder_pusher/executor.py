@@ -76,7 +76,7 @@ def publish(destination: Path, source: str, model_uri: str) -> Path:
 
 def versions(destination: Path) -> list[int]:
     """The versions that are there, oldest first."""
-    return [n for n in _numbers(destination) if (destination / str(n) / manifests.FILE_NAME).is_file()]
+    return [n for n in _numbers(destination) if (destination / str(n) / package.MANIFEST).is_file()]
 
 
 def _numbers(destination: Path) -> list[int]:
@@ -88,7 +88,7 @@ def _version_of(destination: Path, model_uri: str) -> Path | None:
     """The version of this model, if it was pushed before: as when a push was killed before it was recorded."""
     for version in reversed(versions(destination)):
         folder = destination / str(version)
-        if json.loads((folder / manifests.FILE_NAME).read_text())["lineage"]["model"] == model_uri:
+        if json.loads((folder / package.MANIFEST).read_text())["lineage"]["model"] == model_uri:
             return folder
     return None
 
