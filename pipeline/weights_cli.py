@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import json
 import os
@@ -26,6 +27,8 @@ TARGETS = ("keras_h5", "tf2_checkpoint", "saved_model", "huggingface", "tf1_chec
 _SIZES = ("base", "large", "xlarge", "xxlarge")
 _ACTIVATIONS = ("gelu", "gelu_erf", "relu")
 _MODEL_TYPES = ("albert_encoder", "albert")
+
+_M_MMAP_THRESHOLD = -3  # of <malloc.h>
 
 _DASHES_OR_UNDERSCORES = {"token_normalize_func": lambda name: name.replace("_", "-")}
 
@@ -61,13 +64,19 @@ def _read_options(**said: Any) -> ReadOptions:
         raise InputError(f"options: {describe(error)}") from error
 
 
+def _return_memory() -> None:
+    """Makes memory that was freed return to the system, else a large model is there many times over."""
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow's allocator for oneDNN gives nothing back
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc; else it would come to keep arrays of up to 32 MiB
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**20)
+
+
 def _told(command: Callable) -> Callable:
     """Runs a command with a console, and tells errors in a line."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, debug: bool, **kwargs: Any) -> None:
-        # TensorFlow's allocator for oneDNN gives nothing back, so that a large model would be there many times over.
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+        _return_memory()
         from albert_model.errors import InputError
         from pipeline.console import quietly
 

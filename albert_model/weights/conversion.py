@@ -147,7 +147,8 @@ def convert(
         model = _chosen_parts(held, model_type)
         with _staged(output, overwrite, keep) as staging:
             written = read if model is held else fingerprint(model.weights, model.config)
-            report = _write_and_prove(source, model, targets, staging, written)
+            report = _prove(source, model)
+            _write(model, targets, staging, written)
             manifest = _manifest(source, model, targets, report) | {"fingerprint": written}
             manifest["source"]["fingerprint"] = read
             (staging / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
@@ -180,10 +181,8 @@ def _chosen_parts(model: Model, model_type: ModelType | None) -> Model:
     return model.complete()
 
 
-def _write_and_prove(
-    source: Source, model: Model, targets: Sequence[str], staging: Path, written: str
-) -> parity.Report:
-    """Nothing here holds the weights, but the writers that need a live network, each for its time."""
+def _prove(source: Source, model: Model) -> parity.Report:
+    """Nothing here holds the weights."""
     with _step("running " + ("the source and " if source.load else "") + "the reference"):
         truth = parity.establish(source, model)
     with _step("running the converted network in float32"):
@@ -192,13 +191,18 @@ def _write_and_prove(
         report = parity.judge(truth, converted, parity.double(truth))
     if not report.agrees:
         raise InputError(f"{source.name}: the converted network is not the same. {'; '.join(report.causes)}.")
+    return report
+
+
+def _write(model: Model, targets: Sequence[str], staging: Path, expected: str) -> None:
+    """Nothing here holds the weights, but the writers that need a live network, each for its time."""
     for target in targets:
+        gc.collect()  # Keras' layers refer to each other, so that a network stays until then
         with _step(f"writing {target}"):
             TARGETS[target](_folder(staging, target, targets), model)
-            gc.collect()  # Keras' layers refer to each other, so that a network stays until then
+        gc.collect()
         with _step(f"reading {target} back"):
-            _check_written(_folder(staging, target, targets), target, model, written)
-    return report
+            _check_written(_folder(staging, target, targets), target, model, expected)
 
 
 def _folder(staging: Path, target: str, targets: Sequence[str]) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +15,8 @@ from albert_model.network.layers import LayerFactory
 from albert_model.network.pretrainer import AlbertPretrainer
 from albert_model.weights.names import Parameter, Role, Weights, check, parameters
 from albert_model.weights.tensors import column_blocks
+
+_ALIGNMENT = 64  # bytes; of TensorFlow's tensors
 
 
 def variables(network: AlbertPretrainer) -> list[tuple[Parameter, keras.Variable]]:
@@ -55,9 +59,7 @@ def loaded(config: AlbertConfig, weights: Weights, source: str, dtype: str = "fl
     Raises:
       InputError: a weight of the encoder or of a part is missing, unknown, or of another shape.
     """
-    network = AlbertPretrainer(config, factory=_Empty(config, weights, dtype))
-    assign(network, weights, source)
-    return network
+    return _filled(_Given(config, weights, source, dtype))
 
 
 def streamed(config: AlbertConfig, weights: Weights, source: str, dtype: str = "float32") -> AlbertPretrainer:
@@ -67,46 +69,75 @@ def streamed(config: AlbertConfig, weights: Weights, source: str, dtype: str = "
     Raises:
       InputError: as `loaded`.
     """
-    check(weights, config, source)
-    network = AlbertPretrainer(config, factory=_Streaming(config, weights, source, dtype))
-    rows = {row.keras.name: row for row in parameters(config)}
+    return _filled(_Streaming(config, weights, source, dtype))
+
+
+def _filled(factory: _Given) -> AlbertPretrainer:
+    check(factory.weights, factory.config, factory.source)
+    network = AlbertPretrainer(factory.config, factory=factory)
+    rows = {row.keras.name: row for row in parameters(factory.config)}
     for variable in network.trainable_variables:
         row = rows[variable.path.split("/", 1)[1]]
-        if row.name in weights:
-            variable.assign(_in_keras(row, weights, source))
+        if row.name in factory.weights and not _is_matrix(row):
+            variable.assign(_in_keras(row, factory.weights, factory.source))
     return network
 
 
-class _Empty(LayerFactory):
-    """Makes layers that start with zeros where weights are given: random values cost time and several times their
-    memory.
+def _is_matrix(row: Parameter) -> bool:
+    return len(row.shape) > 1
+
+
+class _Given(LayerFactory):
+    """Makes layers whose kernels and embeddings are born with their weights: with other values first, the largest of
+    them would be in memory twice more.
     """
 
-    def __init__(self, config: AlbertConfig, weights: Weights, dtype: str):
+    def __init__(self, config: AlbertConfig, weights: Weights, source: str, dtype: str):
         super().__init__(config, seed=0, dtype=dtype)
-        rows = (row for row in parameters(config) if len(row.shape) > 1 and row.name in weights)
-        self._given = {row.keras.name.rpartition("/")[0]: row for row in rows}
+        self.weights, self.source = weights, source
+        rows = (row for row in parameters(config) if _is_matrix(row) and row.name in weights)
+        self._matrices = {row.keras.name.rpartition("/")[0]: row for row in rows}
 
-    def given(self, name: str) -> Parameter | None:
-        """The kernel or embedding of a layer, if there is one among the weights."""
-        return self._given.get(f"{self.scope}/{name}".removeprefix("/"))
+    def reader(self, name: str) -> Callable[[], np.ndarray] | None:
+        """Reads the kernel or embedding of a layer, if it is among the weights."""
+        row = self._matrices.get(f"{self.scope}/{name}".removeprefix("/"))
+        return partial(_in_keras, row, self.weights, self.source) if row else None
 
-    def initializer(self, name: str) -> keras.initializers.Initializer:
-        return keras.initializers.Zeros() if self.given(name) else super().initializer(name)
+    def initializer(self, name: str) -> Callable:
+        read = self.reader(name)
+        return _Constant(read) if read else super().initializer(name)
 
 
-class _Streaming(_Empty):
+class _Constant(keras.initializers.Initializer):
+    def __init__(self, read: Callable[[], np.ndarray]):
+        self.read = read
+
+    def __call__(self, shape, dtype=None):
+        return _tensor(self.read(), dtype)
+
+    def clone(self) -> _Constant:
+        return self
+
+
+def _tensor(array: np.ndarray, dtype: str) -> Any:
+    """One copy of an array: TensorFlow's `convert_to_tensor` makes two, its `from_dlpack` none of what is aligned."""
+    if keras.backend.backend() != "tensorflow":
+        return keras.ops.convert_to_tensor(array, dtype)
+    import tensorflow as tf
+
+    room = np.empty(array.size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT
+    copy = room[start : len(room) - _ALIGNMENT + start].view(dtype).reshape(array.shape)
+    copy[...] = array
+    return tf.experimental.dlpack.from_dlpack(copy.__dlpack__())
+
+
+class _Streaming(_Given):
     """Makes dense layers that hold no kernel."""
 
-    def __init__(self, config: AlbertConfig, weights: Weights, source: str, dtype: str):
-        super().__init__(config, weights, dtype)
-        self._weights, self._source = weights, source
-
     def dense(self, units: int, name: str) -> keras.layers.Layer:
-        row = self.given(name)
-        if row is None:
-            return super().dense(units, name)
-        return _StreamedDense(units, lambda: _in_keras(row, self._weights, self._source), dtype=self.dtype, name=name)
+        read = self.reader(name)
+        return _StreamedDense(units, read, dtype=self.dtype, name=name) if read else super().dense(units, name)
 
 
 class _StreamedDense(keras.layers.Layer):

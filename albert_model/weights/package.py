@@ -61,9 +61,9 @@ def write_encoder(folder: str | Path, model: Model, more: Mapping[str, Any]) -> 
     folder = Path(folder)
     write(folder, model)
     keras_h5.write(folder / keras_h5.ENCODER_FILE, model.weights, model.config, full=False)
+    huggingface.write(folder / HUGGINGFACE, model.weights, model.config, model.vocabulary)
     asset = folder / VOCABULARY / model.vocabulary.file_name if model.vocabulary else None
     saved_model.write(folder / SAVED_MODEL, model.network(), asset)
-    huggingface.write(folder / HUGGINGFACE, model.weights, model.config, model.vocabulary)
     manifest = {"format_version": FORMAT_VERSION, **more, "files": file_digests(folder)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 

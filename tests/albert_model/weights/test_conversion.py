@@ -308,7 +308,7 @@ def test_an_interruption_leaves_nothing(output, tmp_path, monkeypatch):
 
     def write_and_interrupt(*args):
         write(*args)
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setitem(conversion.TARGETS, "tf1_checkpoint", write_and_interrupt)
     targets = ["keras_h5", "tf1_checkpoint"]
