@@ -37,7 +37,7 @@ _NOISE_FACTOR = 10.0
 _MOST_NOISE = 0.05
 _HEAD_COUNTS = (12, 16, 32, 64)
 _SHORT_LENGTH = 48
-_LAYER_POSITIONS = 64
+_LAYER_POSITIONS = 16
 _OF_HEADS: Mapping[Role, str] = {"mlm": "mlm_logits", "sop": "sop_logits"}
 
 
