@@ -16,7 +16,7 @@ from components.trainer_module import EVALUATE_SIGNATURE
 
 CANDIDATE, BASELINE = "candidate", "baseline"
 DOMAIN_FEATURE = "domain"
-_SUMS = ("mlm_loss", "mlm_predictions", "mlm_hits", "sop_loss", "sop_hits")
+_SUMS = ("mlm_loss", "mlm_predictions", "mlm_hits", "sop_loss", "sop_predictions", "sop_hits")
 _FIGURES = ("mlm_accuracy", "mlm_loss", "sop_accuracy", "sop_loss", "loss")
 
 
@@ -70,23 +70,23 @@ def _computations(name: str, model_names: list[str] | None = None) -> list[tfma.
 
 
 class _SumExamples(beam.CombineFn):
-    """The sums of all examples' outputs under one model, and their number."""
+    """The sums of all examples' outputs under one model."""
 
     def __init__(self, model: str):
         self._model = model
 
     def create_accumulator(self) -> np.ndarray:
-        return np.zeros(len(_SUMS) + 1)
+        return np.zeros(len(_SUMS))
 
     def add_input(self, accumulator: np.ndarray, element: Any) -> np.ndarray:
         outputs = element.get_predictions(self._model)
-        return accumulator + np.array([*(np.sum(outputs[name]) for name in _SUMS), 1.0])
+        return accumulator + np.array([np.sum(outputs[name]) for name in _SUMS])
 
     def merge_accumulators(self, accumulators) -> np.ndarray:
         return sum(accumulators, self.create_accumulator())
 
     def extract_output(self, accumulator: np.ndarray) -> dict[tfma.metrics.MetricKey, float]:
-        figures = summarize(dict(zip((*_SUMS, "examples"), accumulator.tolist(), strict=True)))
+        figures = summarize(dict(zip(_SUMS, accumulator.tolist(), strict=True)))
         return {_key(name, self._model): figures[name] for name in _FIGURES}
 
 

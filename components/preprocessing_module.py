@@ -19,7 +19,8 @@ def preprocessing_fn(inputs: dict[str, tf.SparseTensor], custom_config: dict[str
 
     Returns:
       int64 [B, S]: `input_word_ids`, `input_mask`, `input_type_ids`; [B, P]: `masked_lm_positions`,
-      `masked_lm_ids`, `masked_lm_weights` (float32); [B]: `sentence_order_label`.
+      `masked_lm_ids`, `masked_lm_weights` (float32); [B]: `sentence_order_label`,
+      `sentence_order_weight`.
     """
     length, predictions = custom_config["max_seq_length"], custom_config["max_predictions_per_seq"]
     input_mask = _presence(inputs["input_ids"], length)
@@ -32,6 +33,7 @@ def preprocessing_fn(inputs: dict[str, tf.SparseTensor], custom_config: dict[str
         "masked_lm_ids": _pad(inputs["masked_lm_ids"], predictions),
         "masked_lm_weights": tf.cast(_presence(inputs["masked_lm_ids"], predictions), tf.float32),
         "sentence_order_label": _scalar(inputs["sentence_order_label"]),
+        "sentence_order_weight": _scalar(inputs["sentence_order_weight"]),
     }
 
 

@@ -63,24 +63,27 @@ def score_examples(outputs: Mapping[str, Any], labels: Mapping[str, Any]) -> dic
     Args:
       outputs: of `AlbertPretrainer`.
       labels: `masked_lm_ids` int [B, P], `masked_lm_weights` float [B, P] (0 at padding),
-        `sentence_order_label` int [B].
+        `sentence_order_label` int [B], `sentence_order_weight` int [B] (0 where the label says nothing).
 
     Returns:
       float32 [B] each: `mlm_loss` (nats, summed over predictions), `mlm_predictions`, `mlm_hits`, `sop_loss`,
-      `sop_hits`.
+      `sop_predictions`, `sop_hits`.
     """
     mlm_logits = ops.cast(outputs["mlm_logits"], "float32")
     sop_logits = ops.cast(outputs["sop_logits"], "float32")
     weights = ops.cast(labels["masked_lm_weights"], "float32")
+    sop_weights = ops.cast(labels["sentence_order_weight"], "float32")
     mlm_loss = keras.losses.sparse_categorical_crossentropy(labels["masked_lm_ids"], mlm_logits, from_logits=True)
     mlm_hits = ops.equal(ops.argmax(mlm_logits, -1), ops.cast(labels["masked_lm_ids"], "int64"))
+    sop_loss = keras.losses.sparse_categorical_crossentropy(
+        labels["sentence_order_label"], sop_logits, from_logits=True
+    )
     sop_hits = ops.equal(ops.argmax(sop_logits, -1), ops.cast(labels["sentence_order_label"], "int64"))
     return {
         "mlm_loss": ops.sum(mlm_loss * weights, -1),
         "mlm_predictions": ops.sum(weights, -1),
         "mlm_hits": ops.sum(ops.cast(mlm_hits, "float32") * weights, -1),
-        "sop_loss": keras.losses.sparse_categorical_crossentropy(
-            labels["sentence_order_label"], sop_logits, from_logits=True
-        ),
-        "sop_hits": ops.cast(sop_hits, "float32"),
+        "sop_loss": sop_loss * sop_weights,
+        "sop_predictions": sop_weights,
+        "sop_hits": ops.cast(sop_hits, "float32") * sop_weights,
     }

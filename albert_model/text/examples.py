@@ -2,111 +2,180 @@
 
 A record is compact and of variable length; Transform pads it to the model's inputs:
 
-    input_ids             int64 [N]  [CLS] A [SEP] B [SEP], some pieces masked
-    segment_a_length      int64 [1]  positions of [CLS] A [SEP]
-    sentence_order_label  int64 [1]  0 in order, 1 swapped
-    masked_lm_positions   int64 [P]  ascending
-    masked_lm_ids         int64 [P]  the pieces that stood there
-    document_id, domain   bytes [1]
+    input_ids              int64 [N]  [CLS] A [SEP] B [SEP], some pieces masked
+    segment_a_length       int64 [1]  positions of [CLS] A [SEP]
+    sentence_order_label   int64 [1]  0 in order, 1 swapped
+    sentence_order_weight  int64 [1]  1, or 0 where the label says nothing
+    masked_lm_positions    int64 [P]  ascending; not in records that are masked when they are read
+    masked_lm_ids          int64 [P]  the pieces that stood there
+    document_id, domain    bytes [1]
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from albert_model.text import records
+from albert_model.text import draws, masking, records
 from albert_model.text.documents import Document
-from albert_model.text.masking import mask
-from albert_model.text.segments import break_long_sentences, generator, longest_pair, sentence_order_pairs
+from albert_model.text.masking import Sequences, Words
+from albert_model.text.pieces import Pieces, cut_into_pieces
+from albert_model.text.ragged import Ragged, offsets_of, ranges
+from albert_model.text.segments import SPECIAL_PIECES, Pairs, longest_pair, sentence_order_pairs
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer
 
 RAGGED_FEATURES = ("input_ids", "masked_lm_positions", "masked_lm_ids")
-SCALAR_FEATURES = ("segment_a_length", "sentence_order_label")
+SCALAR_FEATURES = ("segment_a_length", "sentence_order_label", "sentence_order_weight")
+# Pieces of sequences that are worked on at once: what stays in a processor's cache.
+_PIECES_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True)
-class Example:
-    """One pre-training example; see the module's docstring.
+class Examples:
+    """Pre-training examples as columns of length M; see the module's docstring.
 
     Attributes:
-      key: 16 bytes, a hash of (document_id, copy, place); the order of the examples in their shards.
+      keys: 16 bytes each, a hash of (document_id, copy, place); the order of the examples in their shards.
+      input_ids: Ragged int32.
+      segment_a_length: int64 [M].
+      sentence_order_label: int64 [M].
+      sentence_order_weight: int64 [M].
+      masked_lm_positions: Ragged int64; None where masks are deferred.
+      masked_lm_ids: Ragged int32, as `masked_lm_positions`.
+      document_id, domain: str, M each.
     """
 
-    key: bytes
-    input_ids: np.ndarray
-    segment_a_length: int
-    sentence_order_label: int
-    masked_lm_positions: np.ndarray
-    masked_lm_ids: np.ndarray
-    document_id: str
-    domain: str
+    keys: Sequence[bytes]
+    input_ids: Ragged
+    segment_a_length: np.ndarray
+    sentence_order_label: np.ndarray
+    sentence_order_weight: np.ndarray
+    masked_lm_positions: Ragged | None
+    masked_lm_ids: Ragged | None
+    document_id: Sequence[str]
+    domain: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
 
 def make_examples(
-    document: Document, tokenizer: Tokenizer, settings: ExampleSettings, copies: int, counts: Counter[str]
-) -> Iterator[Example]:
-    """The examples of all copies of a document, each copy with a generator of its own.
+    documents: Sequence[Document],
+    tokenizer: Tokenizer,
+    settings: ExampleSettings,
+    copies: int,
+    masked: bool,
+    counts: Counter[str],
+) -> Iterator[Examples]:
+    """The examples of all copies of documents, which depend on nothing but the document, its copy and the settings.
 
     Args:
-      document: the text.
-      tokenizer: encodes it, once.
+      documents: the text, encoded once for all copies.
+      tokenizer: encodes it.
       settings: lengths, masks, seed.
-      copies: how often the document is cut and masked anew.
+      copies: how often each document is cut and masked anew.
+      masked: draw the masks.
       counts: what is left out, by reason, and `long_sentences`, which had to be broken (updated).
+
+    Yields:
+      Some hundred examples at a time.
     """
-    encoded = tokenizer.encode(document.sentences)
-    counts["empty_sentences"] += sum(not sentence for sentence in encoded)
-    ids = np.array([i for sentence in encoded for i in sentence], np.int32)
-    if not len(ids):
-        counts["empty_documents"] += 1
-        return
-    starts_word = tokenizer.starts_word[ids]
-    lengths = [len(sentence) for sentence in encoded]
-    longest = longest_pair(settings)
-    counts["long_sentences"] += sum(length > longest for length in lengths)
-    sentence_ends = break_long_sentences(np.cumsum(lengths).tolist(), starts_word, longest)
-    for copy in range(copies):
-        rng = generator(settings.random_seed, document.document_id, copy)
-        for place, pair in enumerate(sentence_order_pairs(sentence_ends, starts_word, settings, rng, counts)):
-            a, b = pair.segments(ids)
-            sequence, maskable = assemble(a, b, tokenizer)
-            masked = mask(sequence, maskable, settings, tokenizer, rng)
-            yield Example(
-                key=hashlib.blake2b(f"{document.document_id} {copy} {place}".encode(), digest_size=16).digest(),
-                input_ids=masked.ids,
-                segment_a_length=len(a) + 2,
-                sentence_order_label=int(pair.swapped),
-                masked_lm_positions=masked.positions,
-                masked_lm_ids=masked.labels,
-                document_id=document.document_id,
-                domain=document.domain,
-            )
+    whole, longest = settings.do_whole_word_mask, longest_pair(settings)
+    pieces = cut_into_pieces(documents, tokenizer, longest, whole, counts)
+    keys = draws.document_keys(settings.random_seed, [document.document_id for document in documents])
+    numbers, copy = (array.ravel() for array in np.indices((len(documents), copies)))
+    lane_keys = draws.derive(keys[numbers], copy)
+    pairs = sentence_order_pairs(pieces, numbers, lane_keys, settings, counts)
+    sequence_ends = np.cumsum(pairs.end - pairs.start + SPECIAL_PIECES)
+    steps = np.arange(_PIECES_AT_ONCE, sequence_ends[-1:].sum() + _PIECES_AT_ONCE, _PIECES_AT_ONCE)
+    for some in np.split(np.arange(len(pairs.lane)), np.searchsorted(sequence_ends, steps)):
+        if len(some):
+            chosen = pairs.select(slice(some[0], some[-1] + 1))
+            of_document = [documents[d] for d in numbers[chosen.lane]]
+            mask_keys = draws.derive(draws.derive(lane_keys[chosen.lane], chosen.place), _MASKS) if masked else None
+            yield _examples(pieces, chosen, of_document, copy[chosen.lane], tokenizer, settings, mask_keys)
 
 
-def assemble(a: np.ndarray, b: np.ndarray, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
-    """[CLS] A [SEP] B [SEP], and where text stands in it."""
-    sequence = np.concatenate(([tokenizer.cls_id], a, [tokenizer.sep_id], b, [tokenizer.sep_id])).astype(np.int32)
-    maskable = np.ones(len(sequence), bool)
-    maskable[[0, len(a) + 1, -1]] = False
-    return sequence, maskable
+_MASKS = 1 << 20  # beyond the draws of `segments`
 
 
-def encode_examples(examples: Iterable[Example]) -> list[bytes]:
+def _examples(
+    pieces: Pieces,
+    pairs: Pairs,
+    documents: Sequence[Document],
+    copies: np.ndarray,
+    tokenizer: Tokenizer,
+    settings: ExampleSettings,
+    mask_keys: np.ndarray | None,
+) -> Examples:
+    starts, ends = _segments(pairs)
+    ids = _assemble(pieces.ids, starts, ends, tokenizer)
+    positions = labels = None
+    if mask_keys is not None:
+        sequences, words = _words_of(pieces, starts, ends)
+        ids, positions, labels = masking.mask(ids, sequences, words, settings, tokenizer, mask_keys)
+    names = [document.document_id for document in documents]
+    return Examples(
+        keys=[_key(*place) for place in zip(names, copies.tolist(), pairs.place.tolist(), strict=True)],
+        input_ids=ids,
+        segment_a_length=ends[:, 0] - starts[:, 0] + 2,
+        sentence_order_label=pairs.swapped.astype(np.int64),
+        sentence_order_weight=pairs.ordered.astype(np.int64),
+        masked_lm_positions=positions,
+        masked_lm_ids=labels,
+        document_id=names,
+        domain=[document.domain for document in documents],
+    )
+
+
+def _key(document_id: str, copy: int, place: int) -> bytes:
+    return hashlib.blake2b(f"{document_id} {copy} {place}".encode(), digest_size=16).digest()
+
+
+def _segments(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """Where segments A and B start and end in the pieces, in the order in which the model reads them: [M, 2] each."""
+    swapped = pairs.swapped[:, None]
+    starts = np.stack([pairs.start, pairs.middle], 1)
+    ends = np.stack([pairs.middle, pairs.end], 1)
+    return np.where(swapped, starts[:, ::-1], starts), np.where(swapped, ends[:, ::-1], ends)
+
+
+def _assemble(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, tokenizer: Tokenizer) -> Ragged:
+    """[CLS] A [SEP] B [SEP] of each pair."""
+    lengths = ends - starts
+    offsets = offsets_of(lengths.sum(1) + SPECIAL_PIECES)
+    values = np.full(offsets[-1], tokenizer.sep_id, np.int32)
+    values[offsets[:-1]] = tokenizer.cls_id
+    text = np.ones(offsets[-1], bool)
+    text[offsets[:-1]] = text[offsets[:-1] + lengths[:, 0] + 1] = text[offsets[1:] - 1] = False
+    values[text] = ids[ranges(starts.ravel(), lengths.ravel())]
+    return Ragged(values, offsets)
+
+
+def _words_of(pieces: Pieces, starts: np.ndarray, ends: np.ndarray) -> tuple[Sequences, Words]:
+    first = np.searchsorted(pieces.word_starts, starts)
+    lengths = ends - starts
+    before = np.stack([np.ones(len(starts), np.int64), lengths[:, 0] + 2], 1)  # positions before the segment
+    sequences = Sequences(
+        lengths=lengths.sum(1) + SPECIAL_PIECES,
+        first_word=first,
+        words=np.searchsorted(pieces.word_starts, ends) - first,
+        shift=before - starts,
+    )
+    return sequences, Words(pieces.word_starts[:-1], pieces.word_starts[1:])
+
+
+def encode_examples(examples: Examples) -> list[bytes]:
     """Serialised records, in the order given."""
-    examples = list(examples)
-    if not examples:
-        return []
-    columns = {name: records.ragged([getattr(e, name) for e in examples]) for name in RAGGED_FEATURES}
-    columns |= {
-        name: records.scalars([getattr(e, name) for e in examples])
-        for name in (*SCALAR_FEATURES, "document_id", "domain")
-    }
+    columns = {name: records.scalars(getattr(examples, name)) for name in (*SCALAR_FEATURES, "document_id", "domain")}
+    for name in RAGGED_FEATURES:
+        if (column := getattr(examples, name)) is not None:
+            columns[name] = records.ragged(column)
     return records.encode(columns)
 
 

@@ -1,4 +1,7 @@
-"""Whole-word n-gram masking."""
+"""Whole-word n-gram masking of many sequences at a time.
+
+What it costs depends on the number of predictions, and not on the length of the sequences.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +9,65 @@ from typing import NamedTuple
 
 import numpy as np
 
+from albert_model.text import draws
+from albert_model.text.ragged import Ragged, offsets_of, ranges
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer
 
+# Candidates that are drawn blindly; a sequence that still lacks predictions is then searched for words that fit.
+_BLIND_DRAWS = 48
+_FATES = 1 << 20  # index of the first draw that says what becomes of a prediction, beyond all candidates'
 
-class Masked(NamedTuple):
-    """A sequence with its predictions.
+
+class Words(NamedTuple):
+    """Where words stand in some run of pieces: int64 [W] each, ascending."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+class Sequences(NamedTuple):
+    """Sequences of two segments each, as columns of length M. Column 0 is segment A, column 1 segment B.
 
     Attributes:
-      ids: int32 [N], some replaced.
-      positions: int32 [P], ascending.
-      labels: int32 [P], the ids that stood at `positions`.
+      lengths: int64 [M], pieces, special ones included.
+      first_word: int64 [M, 2], the segment's first word, a number in a `Words`.
+      words: int64 [M, 2], how many words the segment has.
+      shift: int64 [M, 2], what is to be added to a word's start for its position in the sequence.
     """
 
-    ids: np.ndarray
-    positions: np.ndarray
-    labels: np.ndarray
+    lengths: np.ndarray
+    first_word: np.ndarray
+    words: np.ndarray
+    shift: np.ndarray
 
 
-def prediction_budget(length: int, settings: ExampleSettings) -> int:
-    """Pieces to predict in a sequence of `length` pieces, special ones included.
+class Masked(NamedTuple):
+    """Sequences with their predictions.
 
-    >>> prediction_budget(100, ExampleSettings(max_predictions_per_seq=20))
-    15
+    Attributes:
+      ids: Ragged of the sequences' ids, some replaced.
+      positions: Ragged int64, ascending in each sequence.
+      labels: Ragged, the ids that stood there.
     """
-    return min(settings.max_predictions_per_seq, max(1, round(settings.masked_lm_prob * length)))
+
+    ids: Ragged
+    positions: Ragged
+    labels: Ragged
+
+
+def prediction_budgets(lengths: np.ndarray, settings: ExampleSettings) -> np.ndarray:
+    """Pieces to predict in sequences of these lengths, special pieces included.
+
+    >>> prediction_budgets(np.array([100]), ExampleSettings(max_predictions_per_seq=20)).tolist()
+    [15]
+    """
+    wanted = np.rint(settings.masked_lm_prob * lengths).astype(np.int64)
+    return np.minimum(settings.max_predictions_per_seq, np.maximum(wanted, 1))
 
 
 def mask(
-    ids: np.ndarray, maskable: np.ndarray, settings: ExampleSettings, tokenizer: Tokenizer, rng: np.random.Generator
+    ids: Ragged, sequences: Sequences, words: Words, settings: ExampleSettings, tokenizer: Tokenizer, keys: np.ndarray
 ) -> Masked:
     """Masks n-grams of whole words: of the pieces chosen, 80 % become [MASK], 10 % another piece, 10 % stay.
 
@@ -43,56 +76,97 @@ def mask(
     another. (ALBERT, arXiv:1909.11942, section 4.1.)
 
     Args:
-      ids: int32 [N] with special pieces.
-      maskable: bool [N], false at special pieces, which therefore bound the segments.
+      ids: of the sequences, special pieces included.
+      sequences: where their words are.
+      words: where those stand.
       settings: budget and n-gram law.
-      tokenizer: word starts and replacement pieces.
-      rng: the document's generator.
+      tokenizer: replacement pieces.
+      keys: uint64 [M], of the draws.
     """
-    starts, ends, segments = _words(ids, maskable, tokenizer.starts_word, settings.do_whole_word_mask)
-    chosen = _choose_words(starts, ends, segments, prediction_budget(len(ids), settings), settings, rng)
-    positions = np.flatnonzero(np.repeat(chosen, ends - starts))
-    positions = np.flatnonzero(maskable)[positions].astype(np.int32)
-    return Masked(_replace(ids, positions, tokenizer, rng), positions, ids[positions])
+    chosen = choose_words(sequences, words, settings, keys)
+    sequence = np.repeat(np.arange(len(chosen.lengths)), chosen.lengths)
+    segment, word = _words_at(sequences, sequence, chosen.values)
+    lengths = words.ends[word] - words.starts[word]
+    positions = ranges(words.starts[word] + sequences.shift[sequence, segment], lengths)
+    counts = np.bincount(sequence, lengths, len(ids.lengths)).astype(np.int64)
+    return _replace(ids, Ragged.from_lengths(positions, counts), tokenizer, keys)
 
 
-def _words(ids: np.ndarray, maskable: np.ndarray, starts_word: np.ndarray, whole: bool) -> tuple[np.ndarray, ...]:
-    """Start, end and segment number of each word. The first piece of a segment always begins a word."""
-    positions = np.flatnonzero(maskable)
-    new_segment = np.diff(positions, prepend=-2) > 1
-    begins = new_segment | starts_word[ids[positions]] if whole else np.ones(len(positions), bool)
-    first = np.flatnonzero(begins)
-    starts = positions[first]
-    lengths = np.diff(first, append=len(positions))
-    return starts, starts + lengths, np.cumsum(new_segment)[first]
+def choose_words(sequences: Sequences, words: Words, settings: ExampleSettings, keys: np.ndarray) -> Ragged:
+    """The words to mask, `prediction_budgets` pieces in all or as near below as whole words allow.
 
+    The order in which words are tried as the beginning of an n-gram is a random one; words are drawn until the budget
+    is used up, those tried before being passed over, so that only as many are drawn as are needed.
 
-def _choose_words(
-    starts: np.ndarray,
-    ends: np.ndarray,
-    segments: np.ndarray,
-    budget: int,
-    settings: ExampleSettings,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """bool [W]: the words to mask, `budget` pieces in all or as near below as whole words allow."""
-    count = len(starts)
-    order = rng.permutation(count).tolist()
-    sizes = rng.choice(np.arange(1, settings.ngram + 1), count, p=ngram_law(settings)).tolist()
-    lengths, segment_of = (ends - starts).tolist(), segments.tolist()
-    chosen = [False] * count
-    for word, size in zip(order, sizes, strict=True):
-        if budget == 0:
+    Returns:
+      Ragged: for each sequence the numbers of its words, counted from its first word on, ascending.
+    """
+    choice = _Choice(sequences, words, settings, keys)
+    active = np.flatnonzero(np.diff(choice.offsets))
+    for attempt in range(_BLIND_DRAWS):
+        active = active[choice.budgets[active] > 0]
+        if not len(active):
             break
-        gram = []
-        for w in range(word, min(word + size, count)):
-            if chosen[w] or segment_of[w] != segment_of[word] or lengths[w] > budget:
-                break
-            gram.append(w)
-            budget -= lengths[w]
-        for w in gram:
-            chosen[w] = True
-    return np.array(chosen, bool)
+        choice.draw(active, attempt)
+    for row in active:
+        choice.draw_what_fits(row)
+    return choice.result()
+
+
+class _Choice:
+    """Words that are taken so far, and what is left of the budgets."""
+
+    def __init__(self, sequences: Sequences, words: Words, settings: ExampleSettings, keys: np.ndarray):
+        self.sequences, self.words, self.keys = sequences, words, keys
+        self.law = _thresholds(settings)
+        self.offsets = offsets_of(sequences.words.sum(1))
+        self.taken = np.zeros(self.offsets[-1], bool)
+        self.budgets = prediction_budgets(sequences.lengths, settings)
+
+    def draw(self, rows: np.ndarray, attempt: int) -> None:
+        """Tries a random word of each of these sequences."""
+        bits = draws.draw(self.keys[rows], attempt)
+        word = draws.below(draws.high(bits), self.offsets[rows + 1] - self.offsets[rows])
+        self._take(rows, word, bits)
+
+    def draw_what_fits(self, row: np.intp) -> None:
+        """Goes on drawing in one sequence, from the words alone that are neither taken nor too long."""
+        rows = np.array([row])
+        every = np.arange(self.offsets[row + 1] - self.offsets[row])
+        lengths = self._lengths(np.full(len(every), row), every)
+        for attempt in range(_BLIND_DRAWS, _FATES):
+            taken = self.taken[self.offsets[row] : self.offsets[row + 1]]
+            fitting = np.flatnonzero(~taken & (lengths <= self.budgets[row]))
+            if not len(fitting):
+                return
+            bits = draws.draw(self.keys[rows], attempt)
+            self._take(rows, fitting[draws.below(draws.high(bits), len(fitting))], bits)
+
+    def _take(self, rows: np.ndarray, word: np.ndarray, bits: np.ndarray) -> None:
+        """Takes the n-gram that begins with `word` in each sequence.
+
+        It ends where its segment does, or with the word before one that is taken or exceeds what is left of the budget.
+        """
+        size = 1 + np.searchsorted(self.law, draws.low(bits), side="right")
+        in_a, in_b = self.sequences.words[rows].T
+        until = np.minimum(word + size, np.where(word < in_a, in_a, in_a + in_b))
+        while len(rows):
+            length, place = self._lengths(rows, word), self.offsets[rows] + word
+            free = ~self.taken[place] & (length <= self.budgets[rows])
+            self.taken[place[free]] = True
+            self.budgets[rows[free]] -= length[free]
+            word = word + 1
+            going_on = free & (word < until)
+            rows, word, until = rows[going_on], word[going_on], until[going_on]
+
+    def _lengths(self, rows: np.ndarray, word: np.ndarray) -> np.ndarray:
+        _, number = _words_at(self.sequences, rows, word)
+        return self.words.ends[number] - self.words.starts[number]
+
+    def result(self) -> Ragged:
+        flat = np.flatnonzero(self.taken)
+        counts = np.diff(np.searchsorted(flat, self.offsets))
+        return Ragged.from_lengths(flat - np.repeat(self.offsets[:-1], counts), counts)
 
 
 def ngram_law(settings: ExampleSettings) -> np.ndarray:
@@ -106,9 +180,26 @@ def ngram_law(settings: ExampleSettings) -> np.ndarray:
     return law if settings.favor_shorter_ngram else law[::-1]
 
 
-def _replace(ids: np.ndarray, positions: np.ndarray, tokenizer: Tokenizer, rng: np.random.Generator) -> np.ndarray:
-    fate = rng.random(len(positions))
-    others = tokenizer.ordinary_ids[rng.integers(len(tokenizer.ordinary_ids), size=len(positions))]
-    masked = ids.copy()
-    masked[positions] = np.select([fate < 0.8, fate < 0.9], [tokenizer.mask_id, others], ids[positions])
-    return masked
+def _thresholds(settings: ExampleSettings) -> np.ndarray:
+    """uint64 [ngram - 1]: how many of them a half of a draw reaches is n - 1."""
+    return np.array([draws.threshold(p) for p in np.cumsum(ngram_law(settings))[:-1]], np.uint64)
+
+
+def _words_at(sequences: Sequences, rows: np.ndarray, word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Segment (0 or 1) and number in `Words` of words that are counted from their sequence's first one on."""
+    in_a = sequences.words[rows, 0]
+    segment = (word >= in_a).astype(np.int64)
+    return segment, sequences.first_word[rows, segment] + word - segment * in_a
+
+
+def _replace(ids: Ragged, positions: Ragged, tokenizer: Tokenizer, keys: np.ndarray) -> Masked:
+    counts = positions.lengths
+    places = positions.values + np.repeat(ids.offsets[:-1], counts)
+    labels = ids.values[places]
+    bits = draws.draw(np.repeat(keys, counts), _FATES + ranges(np.zeros(len(counts), np.int64), counts))
+    others = tokenizer.ordinary_ids[draws.below(draws.high(bits), len(tokenizer.ordinary_ids))]
+    fate = draws.low(bits)
+    replaced = np.where(fate < draws.threshold(0.9), others, labels)
+    values = ids.values.copy()
+    values[places] = np.where(fate < draws.threshold(0.8), tokenizer.mask_id, replaced)
+    return Masked(Ragged(values, ids.offsets), positions, Ragged(labels, positions.offsets))

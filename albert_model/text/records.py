@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from tfx_bsl.coders import example_coder
 
+from albert_model.text.ragged import Ragged
+
 
 def encode(columns: Mapping[str, pa.Array]) -> list[bytes]:
     """One serialised tf.train.Example for each row; equal rows have equal bytes.
@@ -26,19 +28,15 @@ def decode(records: Sequence[bytes]) -> pa.RecordBatch:
     return example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(list(records))
 
 
-def ragged(rows: Sequence[np.ndarray]) -> pa.Array:
-    """A list column of int64 from one array a row."""
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
-    values = np.concatenate(rows).astype(np.int64) if rows else np.zeros(0, np.int64)
-    return pa.LargeListArray.from_arrays(offsets, pa.array(values))
+def ragged(rows: Ragged) -> pa.Array:
+    """A list column of int64."""
+    return pa.LargeListArray.from_arrays(rows.offsets, pa.array(rows.values, pa.int64()))
 
 
-def scalars(values: Sequence[int | bytes | str]) -> pa.Array:
-    """A list column with one value a row."""
-    values = [v.encode() if isinstance(v, str) else v for v in values]
-    kind = pa.large_binary() if values and isinstance(values[0], bytes) else pa.int64()
-    return pa.LargeListArray.from_arrays(np.arange(len(values) + 1), pa.array(values, kind))
+def scalars(values: np.ndarray | Sequence[str]) -> pa.Array:
+    """A list column with one value a row: int64, or UTF-8."""
+    column = pa.array(values) if isinstance(values, np.ndarray) else pa.array(values, pa.large_binary())
+    return pa.LargeListArray.from_arrays(np.arange(len(values) + 1), column)
 
 
 def bytes_lists(rows: Sequence[Sequence[str]]) -> pa.Array:

@@ -6,73 +6,51 @@ so a pair never holds text of another document and undoing the swap always gives
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from albert_model.text import draws
+from albert_model.text.pieces import Pieces
 from albert_model.text.settings import ExampleSettings
 
 SPECIAL_PIECES = 3  # [CLS] A [SEP] B [SEP]
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Pieces [start, middle) and [middle, end) of a document; `swapped` says that the second one comes first."""
+class Pairs(NamedTuple):
+    """Pairs of segments, as columns of length M: pieces [start, middle) and [middle, end) of a document.
 
-    start: int
-    middle: int
-    end: int
-    swapped: bool
-
-    def segments(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Segments A and B, in the order in which the model reads them."""
-        first, second = ids[self.start : self.middle], ids[self.middle : self.end]
-        return (second, first) if self.swapped else (first, second)
-
-
-def generator(seed: int, document_id: str, copy: int) -> np.random.Generator:
-    """The one source of randomness of a document's copy, whatever machine or order it is worked on in."""
-    words = np.frombuffer(bytes.fromhex(document_id), np.uint32).tolist()
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, copy, *words])))
-
-
-def break_long_sentences(sentence_ends: Sequence[int], starts_word: np.ndarray, longest: int) -> list[int]:
-    """Ends of sentences of which none is empty or has more than `longest` pieces.
-
-    A longer one is broken between words into parts of at most half of that, so that two parts make a pair.
-
-    Args:
-      sentence_ends: [S] where each sentence ends in the document's pieces, ascending.
-      starts_word: bool [N] for each piece of the document.
-      longest: pieces in a pair at most.
-
-    >>> break_long_sentences([3, 3, 15], np.ones(15, bool), longest=10)
-    [3, 8, 13, 15]
+    Attributes:
+      lane: int64, the document and its copy: the row of the keys that the pair was drawn with.
+      place: int64, the pair's number in its lane.
+      start, middle, end: int64, into the pieces.
+      swapped: bool, the second run comes first.
+      ordered: bool, the pair says something about the order of sentences; else it was cut inside one, or order does
+        not count.
     """
-    ends: list[int] = []
-    start = 0
-    for end in sentence_ends:
-        if end - start > longest:
-            while end - start > longest // 2:
-                words = np.flatnonzero(starts_word[start + 1 : start + longest // 2 + 1])
-                start += int(words[-1]) + 1 if len(words) else longest // 2
-                ends.append(start)
-        if end > start:
-            ends.append(end)
-        start = end
-    return ends
+
+    lane: np.ndarray
+    place: np.ndarray
+    start: np.ndarray
+    middle: np.ndarray
+    end: np.ndarray
+    swapped: np.ndarray
+    ordered: np.ndarray
+
+    def select(self, which: np.ndarray | slice) -> Pairs:
+        return Pairs(*(column[which] for column in self))
+
+
+# What is drawn for a pair, by index.
+_SHORT, _CUT = range(2)
 
 
 def sentence_order_pairs(
-    sentence_ends: Sequence[int],
-    starts_word: np.ndarray,
-    settings: ExampleSettings,
-    rng: np.random.Generator,
-    dropped: Counter[str],
-) -> Iterator[Pair]:
-    """Cuts a document into pairs of segments.
+    pieces: Pieces, documents: np.ndarray, keys: np.ndarray, settings: ExampleSettings, dropped: Counter[str]
+) -> Pairs:
+    """Cuts documents into pairs of segments.
 
     Sentences are gathered as long as they fit into `max_seq_length` less the special pieces, or, with probability
     `short_seq_prob`, until there are two or more that reach a random shorter length; the gathered chunk is cut in
@@ -80,61 +58,81 @@ def sentence_order_pairs(
     `single_sentence` says.
 
     Nothing is trimmed. A sentence with a ragged end would tell where the pair's outer ends are, and so the order,
-    without a look at what the sentences say.
+    without a look at what the sentences say. For the same reason two halves of one sentence are never swapped, and
+    are marked as not `ordered`.
 
     Args:
-      sentence_ends: of `break_long_sentences`.
-      starts_word: bool [N] for each piece of the document.
+      pieces: the documents.
+      documents: int64 [L], numbers of documents: a lane for each time that one is to be cut.
+      keys: uint64 [L], of each lane's draws.
       settings: lengths and probabilities.
-      rng: see `generator`.
       dropped: counts what is left out, by reason (updated).
 
-    Yields:
-      Pairs in document order.
+    Returns:
+      The pairs, ordered by lane and place.
     """
+    first, stop = pieces.document_sentences[documents], pieces.document_sentences[documents + 1]
+    lane, rounds = np.arange(len(documents)), []
+    for place in itertools.count():
+        alive = first < stop
+        if not alive.any():
+            break
+        lane, keys, first, stop = lane[alive], keys[alive], first[alive], stop[alive]
+        last, pairs = _next_pairs(pieces, lane, place, first, stop, draws.derive(keys, place), settings)
+        rounds.append(pairs)
+        first = last + 1
+    if not rounds:
+        return Pairs(*(np.zeros(0, np.int64) for _ in range(5)), *(np.zeros(0, bool) for _ in range(2)))
+    pairs = Pairs(*(np.concatenate(columns) for columns in zip(*rounds, strict=True)))
+    pairs = pairs.select(np.lexsort((pairs.place, pairs.lane)))
+    return _drop_uncut(pairs, dropped)
+
+
+def _next_pairs(
+    pieces: Pieces,
+    lane: np.ndarray,
+    place: int,
+    first: np.ndarray,
+    stop: np.ndarray,
+    keys: np.ndarray,
+    settings: ExampleSettings,
+) -> tuple[np.ndarray, Pairs]:
+    """The last sentence of the chunk that begins with sentence `first` in each lane, and the pair it makes."""
+    ends = pieces.sentence_ends
+    start = np.where(first > 0, ends[first - 1], 0)
+    lengths, cuts = draws.draw(keys, _SHORT), draws.draw(keys, _CUT)
     longest = longest_pair(settings)
-    start, first = 0, 0
-    while first < len(sentence_ends):
-        last = _last_sentence(sentence_ends, start, first, longest, _target_length(longest, settings, rng))
-        end = sentence_ends[last]
-        middle = _cut(start, end, sentence_ends[first:last], starts_word, settings, rng)
-        if middle is None:
-            dropped["single_sentence_chunks"] += 1
-            dropped["single_sentence_pieces"] += end - start
-        else:
-            yield Pair(start, middle, end, swapped=bool(rng.random() < 0.5))
-        start, first = end, last + 1
+    short = draws.high(lengths) < draws.threshold(settings.short_seq_prob)
+    target = np.where(short, 2 + draws.below(draws.low(lengths), longest - 1), longest)
+    fitting = np.minimum(np.searchsorted(ends, start + longest, side="right"), stop) - 1
+    reaching = np.maximum(np.searchsorted(ends, start + target), first + 1)
+    last = np.minimum(fitting, reaching)
+
+    several = last > first
+    middle = np.where(
+        several, ends[first + draws.below(draws.high(cuts), last - first)], _inside(pieces, start, ends[last], cuts)
+    )
+    if settings.single_sentence == "skip":
+        middle = np.where(several, middle, start)
+    ordered = several & settings.sentence_order
+    swapped = ordered & (draws.low(cuts) < draws.threshold(0.5))
+    return last, Pairs(lane, np.full(len(lane), place), start, middle, ends[last], swapped, ordered)
+
+
+def _inside(pieces: Pieces, start: np.ndarray, end: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """A random word start between start and end; `start` itself where there is none."""
+    before = np.searchsorted(pieces.word_starts, start)
+    words = np.searchsorted(pieces.word_starts, end) - before
+    return pieces.word_starts[before + (words > 1) * (1 + draws.below(draws.high(cuts), np.maximum(words - 1, 1)))]
+
+
+def _drop_uncut(pairs: Pairs, dropped: Counter[str]) -> Pairs:
+    uncut = pairs.middle == pairs.start
+    dropped["single_sentence_chunks"] += int(uncut.sum())
+    dropped["single_sentence_pieces"] += int((pairs.end - pairs.start)[uncut].sum())
+    return pairs.select(~uncut)
 
 
 def longest_pair(settings: ExampleSettings) -> int:
     """Pieces in both segments together, at most."""
     return settings.max_seq_length - SPECIAL_PIECES
-
-
-def _target_length(longest: int, settings: ExampleSettings, rng: np.random.Generator) -> int:
-    return int(rng.integers(2, longest + 1)) if rng.random() < settings.short_seq_prob else longest
-
-
-def _last_sentence(ends: Sequence[int], start: int, first: int, longest: int, target: int) -> int:
-    """The last sentence of the chunk that begins with sentence `first`, at piece `start`."""
-    last = first
-    while last + 1 < len(ends) and ends[last + 1] - start <= longest and (last == first or ends[last] - start < target):
-        last += 1
-    return last
-
-
-def _cut(
-    start: int,
-    end: int,
-    inner_ends: Sequence[int],
-    starts_word: np.ndarray,
-    settings: ExampleSettings,
-    rng: np.random.Generator,
-) -> int | None:
-    """Where segment A ends: between two sentences if there are two, else between two words, else nowhere."""
-    if inner_ends:
-        return int(inner_ends[rng.integers(len(inner_ends))])
-    if settings.single_sentence == "skip":
-        return None
-    words = start + 1 + np.flatnonzero(starts_word[start + 1 : end])
-    return int(words[rng.integers(len(words))]) if len(words) else None

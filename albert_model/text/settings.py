@@ -29,8 +29,18 @@ class ExampleSettings(pydantic.BaseModel):
     )
     single_sentence: Literal["split", "skip"] = pydantic.Field(
         default="split",
-        description="A chunk of one sentence is split between two words (a cut that makes its order easy to tell), or "
-        "left out and counted.",
+        description="A chunk of one sentence is split between two words (such a pair is never swapped, and has no "
+        "weight in the sentence-order loss), or left out and counted.",
+    )
+    sentence_order: bool = pydantic.Field(
+        default=True,
+        description="Swap half of the pairs, to be told apart. false for text without an order, as log lines: no pair "
+        "is swapped then, and sentence order has no weight in the loss.",
+    )
+    masking: Literal["static", "deferred"] = pydantic.Field(
+        default="static",
+        description="static: masks stand in the records, others in each copy, as in ALBERT. deferred: fresh ones are "
+        "drawn each time that training reads an example. What is held out is always masked statically.",
     )
     random_seed: int = pydantic.Field(default=12345, ge=0, description="Keys every random draw.")
 

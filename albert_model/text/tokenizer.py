@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import string
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -16,6 +18,7 @@ import sentencepiece
 
 from albert_model.errors import InputError
 from albert_model.text import vocabulary
+from albert_model.text.ragged import Ragged, offsets_of, ranges
 from albert_model.text.vocabulary import Vocabulary
 
 _WORD_MARK = "▁"
@@ -25,6 +28,8 @@ _SPECIAL_IDS = {"<pad>": 0, "<unk>": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
 # As the released vocabulary was trained (albert README, "SentencePiece").
 _USER_DEFINED_SYMBOLS = ["(", ")", '"', "-", ".", "–", "£", "€"]
 
+# What `str.split` takes out, but for single spaces between words.
+_UNEVEN_WHITE_SPACE = ("  ", "\n ", " \n", *(c for c in map(chr, range(0x3001)) if c.isspace() and c not in " \n"))
 _LONGEST_SENTENCE = 2**30  # bytes; SentencePiece leaves out what is longer than 4,192 unless told otherwise
 
 
@@ -42,15 +47,28 @@ class TokenizerSettings(pydantic.BaseModel):
     )
 
 
-def normalize(text: str, do_lower_case: bool = True) -> str:
+def normalize(sentences: Sequence[str], do_lower_case: bool = True) -> list[str]:
     """ALBERT's normalisation: one space between words, straight double quotes, no accents, lower case.
 
-    >>> normalize("  Café  ``1,000'' ")
-    'cafe "1,000"'
+    >>> normalize(["  Café  ``1,000'' "])
+    ['cafe "1,000"']
     """
-    text = " ".join(text.split()).replace("``", '"').replace("''", '"')
-    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return text.lower() if do_lower_case else text
+    text = "\n".join(sentences)
+    if text.count("\n") != len(sentences) - 1 or any(mark in f"\n{text}\n" for mark in _UNEVEN_WHITE_SPACE):
+        text = "\n".join(" ".join(sentence.split()) for sentence in sentences)
+    lines = text.replace("``", '"').replace("''", '"').split("\n") if sentences else []
+    lines = [line if line.isascii() else _without_accents(line) for line in lines]
+    return [line.lower() for line in lines] if do_lower_case else lines
+
+
+def _without_accents(text: str) -> str:
+    return _combining_marks().sub("", unicodedata.normalize("NFKD", text))
+
+
+@functools.cache
+def _combining_marks() -> re.Pattern[str]:
+    marks = [code for code in range(sys.maxunicode + 1) if unicodedata.combining(chr(code))]
+    return re.compile(f"[{''.join(map(chr, marks))}]+")
 
 
 def begins_word(piece: str) -> bool:
@@ -151,27 +169,28 @@ class Tokenizer:
         )
 
     @cached_property
-    def _second_split(self) -> dict[int, list[int]]:
-        """For each piece that ends in a digit and a comma, the ids ALBERT writes in its place (`1,` → `1` `,`)."""
-        table = {}
-        for i, piece in enumerate(self.pieces):
-            if re.search(r"\d,$", piece):
-                head = self._processor.encode(piece[:-1].replace(_WORD_MARK, ""), out_type=str)
-                if not piece.startswith(_WORD_MARK):
-                    head[0] = head[0].removeprefix(_WORD_MARK)
-                table[i] = [self._processor.piece_to_id(p) for p in (*head, ",") if p]
-        return table
+    def _second_split(self) -> Ragged:
+        """What ALBERT writes in place of each piece: itself, but for one that ends in a digit and a comma (`1,` → `1`
+        `,`).
+        """
+        return Ragged.from_rows([self._split_again(i, piece) for i, piece in enumerate(self.pieces)])
 
-    def encode(self, sentences: Sequence[str]) -> list[list[int]]:
-        """Ids of each sentence, without special pieces. A sentence can have none."""
-        encoded = self._processor.encode([normalize(s, self.do_lower_case) for s in sentences])
+    def _split_again(self, number: int, piece: str) -> list[int]:
+        if not re.search(r"\d,$", piece):
+            return [number]
+        head = self._processor.encode(piece[:-1].replace(_WORD_MARK, ""), out_type=str)
+        if not piece.startswith(_WORD_MARK):
+            head[0] = head[0].removeprefix(_WORD_MARK)
+        return [self._processor.piece_to_id(p) for p in (*head, ",") if p]
+
+    def encode(self, sentences: Sequence[str]) -> Ragged:
+        """Ids of each sentence, int32, without special pieces. A sentence can have none."""
+        normalized = normalize(sentences, self.do_lower_case)
+        encoded = Ragged.from_rows(self._processor.EncodeAsNumpy(normalized, num_threads=1))
         table = self._second_split
-        if not table:
-            return encoded
-        return [
-            [part for i in ids for part in table.get(i, (i,))] if not table.keys().isdisjoint(ids) else ids
-            for ids in encoded
-        ]
+        counts = table.lengths[encoded.values]
+        values = table.values[ranges(table.offsets[encoded.values], counts)]
+        return Ragged(values, offsets_of(counts)[encoded.offsets])
 
 
 def train(sentences: Iterable[str], vocab_size: int, settings: TokenizerSettings) -> Tokenizer:
@@ -213,7 +232,7 @@ def train(sentences: Iterable[str], vocab_size: int, settings: TokenizerSettings
 
 
 def _normalized(sentences: Iterable[str], do_lower_case: bool) -> Iterator[str]:
-    return (normalize(sentence, do_lower_case) for sentence in sentences)
+    return (normalize([sentence], do_lower_case)[0] for sentence in sentences)
 
 
 def _explain(message: str, vocab_size: int) -> str:

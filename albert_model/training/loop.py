@@ -136,10 +136,10 @@ class _Training:
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             sums = self._scores(batch, training=True)
-            counts = [sums["mlm_predictions"], sums["examples"]]
-            predictions, examples = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, counts)
+            counts = [sums["mlm_predictions"], sums["sop_predictions"]]
+            predictions, orders = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, counts)
             # Divided by the counts of the whole batch, so that the replicas' gradients add up to the batch's.
-            loss = sums["mlm_loss"] / (predictions + 1e-5) + sums["sop_loss"] / examples
+            loss = sums["mlm_loss"] / (predictions + 1e-5) + sums["sop_loss"] / tf.maximum(orders, 1.0)
         gradients = tape.gradient(loss, list(self.variables.values()))
         self.optimizer.apply(gradients, self._learning_rate(self.step))
         return sums
@@ -147,7 +147,6 @@ class _Training:
     def _scores(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, Any]:
         scores = score_examples(self.network(batch, training=training), batch)
         sums = {name: tf.reduce_sum(value) for name, value in scores.items()}
-        sums["examples"] = tf.cast(tf.shape(batch["input_mask"])[0], tf.float32)
         sums["tokens"] = tf.reduce_sum(tf.cast(batch["input_mask"], tf.float32))
         return sums
 

@@ -15,18 +15,19 @@ def summarize(sums: Mapping[str, float]) -> dict[str, float]:
     """Means over predictions and examples.
 
     Args:
-      sums: of `score_examples` over any set of examples, and their number as `examples`.
+      sums: of `score_examples` over any set of examples.
 
     Returns:
       `mlm_loss` (nats a prediction), `mlm_accuracy`, `sop_loss`, `sop_accuracy`, and `loss`, the sum that is
       trained on.
     """
     predictions = sums["mlm_predictions"] + _LOSS_GUARD
+    orders = max(sums["sop_predictions"], 1.0)  # there are none in text without an order
     figures = {
         "mlm_loss": sums["mlm_loss"] / predictions,
         "mlm_accuracy": sums["mlm_hits"] / predictions,
-        "sop_loss": sums["sop_loss"] / sums["examples"],
-        "sop_accuracy": sums["sop_hits"] / sums["examples"],
+        "sop_loss": sums["sop_loss"] / orders,
+        "sop_accuracy": sums["sop_hits"] / orders,
     }
     return figures | {"loss": figures["mlm_loss"] + figures["sop_loss"]}
 

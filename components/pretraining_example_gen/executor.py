@@ -9,14 +9,15 @@ from collections import Counter
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.utils import shared
 from tfx import types
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
 
 from albert_model.errors import InputError
-from albert_model.text.documents import SPLITS, Document
-from albert_model.text.examples import decode_documents, encode_examples, make_examples
+from albert_model.text.documents import SPLITS
+from albert_model.text.examples import Examples, decode_documents, encode_examples, make_examples
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer, read_vocabulary, write_vocabulary
 from albert_model.weights.package import VOCABULARY
@@ -34,6 +35,7 @@ from components.sharding import (
 
 _log = logging.getLogger("albert.examples")
 _BATCH = 32  # documents made into examples at once
+_LENGTH_BIN = 32  # of the histogram: lengths 33 … 64 are in bin 64
 _BYTES_PER_TEXT_BYTE = 2  # of records, one copy
 _MANY_LONG_SENTENCES = 0.1  # share of all; more makes one doubt that there is one a line
 
@@ -112,22 +114,23 @@ class _MakeExamples(beam.DoFn):
 
     def process(self, batch: list[bytes]):
         counts: Counter[str] = Counter()
-        examples = [e for document in decode_documents(batch) for e in self._examples(document, counts)]
-        counts["tokens"] += sum(len(e.input_ids) for e in examples)
-        counts["predictions"] += sum(len(e.masked_lm_ids) for e in examples)
-        counts["swapped"] += sum(e.sentence_order_label for e in examples)
-        counts.update(f"length_{_length_bin(len(e.input_ids))}" for e in examples)
-        values = encode_examples(examples)
-        yield [Record(self._split, e.key, value) for e, value in zip(examples, values, strict=True)]
+        documents = decode_documents(batch)
+        masked = self._split == "eval" or self._parsed.masking == "static"
+        for examples in make_examples(documents, self._tokenizer, self._parsed, self._copies, masked, counts):
+            _count(examples, counts)
+            values = encode_examples(examples)
+            yield [Record(self._split, key, value) for key, value in zip(examples.keys, values, strict=True)]
         yield beam.pvalue.TaggedOutput(COUNTS, counts)
 
-    def _examples(self, document: Document, counts: Counter[str]):
-        return make_examples(document, self._tokenizer, self._parsed, self._copies, counts)
 
-
-def _length_bin(length: int) -> int:
-    """Upper end of the histogram's bin: lengths 33 … 64 are in bin 64."""
-    return -(-length // 32) * 32
+def _count(examples: Examples, counts: Counter[str]) -> None:
+    lengths = examples.input_ids.lengths
+    counts["tokens"] += int(lengths.sum())
+    counts["predictions"] += len(examples.masked_lm_ids.values) if examples.masked_lm_ids else 0
+    counts["swapped"] += int(examples.sentence_order_label.sum())
+    counts["ordered"] += int(examples.sentence_order_weight.sum())
+    bins, sizes = np.unique(-(-lengths // _LENGTH_BIN) * _LENGTH_BIN, return_counts=True)
+    counts.update({f"length_{upper_end}": int(size) for upper_end, size in zip(bins, sizes, strict=True)})
 
 
 _DROPPED = ("empty_documents", "empty_sentences", "single_sentence_chunks", "single_sentence_pieces")
@@ -146,6 +149,7 @@ def _manifest(
         "tokens": counts["tokens"],
         "predictions": counts["predictions"],
         "swapped": counts["swapped"],
+        "ordered": counts["ordered"],
         "long_sentences": counts["long_sentences"],
         "dropped": {reason: counts[reason] for reason in _DROPPED} | text["dropped"],
         "lengths": dict(sorted(histogram.items())),

@@ -17,6 +17,7 @@ def test_worked_example():
             "input_ids": sparse([[2, 7, 4, 3, 9, 3], [2, 8, 3, 4, 3]]),
             "segment_a_length": sparse([[4], [3]]),
             "sentence_order_label": sparse([[0], [1]]),
+            "sentence_order_weight": sparse([[0], [1]]),
             "masked_lm_positions": sparse([[2], []]),
             "masked_lm_ids": sparse([[6], []]),
         },
@@ -30,4 +31,5 @@ def test_worked_example():
         "masked_lm_ids": [[6, 0], [0, 0]],
         "masked_lm_weights": [[1.0, 0.0], [0.0, 0.0]],
         "sentence_order_label": [0, 1],
+        "sentence_order_weight": [0, 1],
     }

@@ -114,19 +114,21 @@ def test_initial_values_depend_on_the_seed_alone(small_config):
 
 def test_scores_are_sums_of_each_example(small_config):
     rng = np.random.default_rng(0)
-    logits, sop_logits = rng.normal(size=(2, 3, 7)), rng.normal(size=(2, 2))
+    logits, sop_logits = rng.normal(size=(3, 3, 7)), rng.normal(size=(3, 2))
     labels = {
-        "masked_lm_ids": np.array([[1, 2, 0], [3, 0, 0]]),
-        "masked_lm_weights": np.array([[1, 1, 0], [1, 0, 0]], np.float32),
-        "sentence_order_label": np.array([0, 1]),
+        "masked_lm_ids": np.array([[1, 2, 0], [3, 0, 0], [1, 0, 0]]),
+        "masked_lm_weights": np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]], np.float32),
+        "sentence_order_label": np.array([0, 1, 1]),
+        "sentence_order_weight": np.array([1, 1, 0]),
     }
     logits[1, 0, 3] = 10  # a certain hit
     scores = {k: v.numpy() for k, v in score_examples({"mlm_logits": logits, "sop_logits": sop_logits}, labels).items()}
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    expected = [-(log_p[0, 0, 1] + log_p[0, 1, 2]), -log_p[1, 0, 3]]
+    expected = [-(log_p[0, 0, 1] + log_p[0, 1, 2]), -log_p[1, 0, 3], 0]
     np.testing.assert_allclose(scores["mlm_loss"], expected, atol=1e-6)
-    assert scores["mlm_predictions"].tolist() == [2, 1]
+    assert scores["mlm_predictions"].tolist() == [2, 1, 0]
     assert scores["mlm_hits"][1] == 1
     sop_log_p = sop_logits - np.log(np.exp(sop_logits).sum(-1, keepdims=True))
-    np.testing.assert_allclose(scores["sop_loss"], [-sop_log_p[0, 0], -sop_log_p[1, 1]], atol=1e-6)
-    assert scores["sop_hits"].tolist() == (sop_logits.argmax(-1) == [0, 1]).astype(float).tolist()
+    np.testing.assert_allclose(scores["sop_loss"], [-sop_log_p[0, 0], -sop_log_p[1, 1], 0], atol=1e-6)
+    assert scores["sop_predictions"].tolist() == [1, 1, 0]
+    assert scores["sop_hits"].tolist() == [*(sop_logits[:2].argmax(-1) == [0, 1]), 0]

@@ -3,19 +3,18 @@ from collections import Counter
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from albert_model.text.examples import assemble
-from albert_model.text.masking import _choose_words, _words, mask, ngram_law, prediction_budget
-from albert_model.text.segments import generator
+from albert_model.text import draws
+from albert_model.text.masking import Sequences, Words, choose_words, mask, ngram_law, prediction_budgets
+from albert_model.text.ragged import Ragged, offsets_of
 from albert_model.text.settings import ExampleSettings
 
 
-@pytest.mark.parametrize(
-    ("length", "expected"), [(3, 1), (10, 2), (100, 15), (130, 20), (512, 20)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("length", "expected"), [(3, 1), (10, 2), (100, 15), (130, 20), (512, 20)])
 def test_budget(length, expected):
-    assert prediction_budget(length, ExampleSettings()) == expected
+    assert prediction_budgets(np.array([length]), ExampleSettings()).tolist() == [expected]
 
 
 def test_ngram_law():
@@ -24,88 +23,149 @@ def test_ngram_law():
     assert longer.round(3).tolist() == [0.182, 0.273, 0.545]
 
 
-def masked_sequence(tokenizer, settings, seed, a_length=40, b_length=50):
-    rng = np.random.default_rng(seed)
-    a, b = (rng.choice(tokenizer.ordinary_ids, n) for n in (a_length, b_length))
-    ids, maskable = assemble(a, b, tokenizer)
-    return ids, maskable, mask(ids, maskable, settings, tokenizer, generator(seed, "00" * 16, 0))
+class Sample:
+    """Sequences [CLS] A [SEP] B [SEP] of random text; every sequence has A and B of the given lengths.
+
+    Attributes:
+      ids: of the sequences.
+      sequences, words: as `mask` takes them.
+      starts_word: bool [S], of the positions of a sequence; the same for all.
+    """
+
+    def __init__(self, tokenizer, number, a_length, b_length, word_rate=1.0, seed=0):
+        rng = np.random.default_rng(seed)
+        length = a_length + b_length + 3
+        text = np.r_[1 : 1 + a_length, 2 + a_length : length - 1]
+        rows = np.full((number, length), 3, np.int32)
+        rows[:, 0] = 2
+        rows[:, text] = rng.choice(tokenizer.ordinary_ids, (number, len(text)))
+        self.ids = Ragged.from_lengths(rows.ravel(), np.full(number, length))
+        self.starts_word = np.zeros(length, bool)
+        self.starts_word[text] = rng.random(len(text)) < word_rate
+        self.starts_word[[1, 2 + a_length]] = True  # a segment begins a word
+        starts = np.flatnonzero(self.starts_word)
+        in_a = int((starts <= a_length).sum())
+        ends = np.append(starts[1:], length - 1)
+        ends[in_a - 1] = 1 + a_length
+        self.words = Words(starts, ends)
+        self.sequences = Sequences(
+            lengths=np.full(number, length),
+            first_word=np.tile([0, in_a], (number, 1)),
+            words=np.tile([in_a, len(starts) - in_a], (number, 1)),
+            shift=np.zeros((number, 2), np.int64),
+        )
+        self.keys = draws.derive(np.full(number, seed, np.uint64), np.arange(number))
+
+    def masked(self, settings, tokenizer):
+        return mask(self.ids, self.sequences, self.words, settings, tokenizer, self.keys)
 
 
-@given(seed=st.integers(0, 10**6), a_length=st.integers(1, 60), b_length=st.integers(1, 60), whole=st.booleans())
-def test_masks_can_be_undone_and_respect_words_and_segments(tokenizer, seed, a_length, b_length, whole):
-    settings = ExampleSettings(max_seq_length=128, do_whole_word_mask=whole)
-    ids, maskable, masked = masked_sequence(tokenizer, settings, seed, a_length, b_length)
-    # Undoing gives the sequence back, and nothing besides the positions was touched.
-    restored = masked.ids.copy()
-    restored[masked.positions] = masked.labels
-    assert restored.tolist() == ids.tolist()
-    # Ascending, on text only, within the budget.
-    assert (np.diff(masked.positions) > 0).all()
-    assert maskable[masked.positions].all()
-    assert len(masked.positions) <= prediction_budget(len(ids), settings)
-    # What stands there is [MASK], the piece itself, or another piece of text; never a control piece.
+@hypothesis_settings(deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    a_length=st.integers(1, 60),
+    b_length=st.integers(1, 60),
+    word_rate=st.sampled_from([0.0, 0.5, 1.0]),
+    masked_lm_prob=st.sampled_from([0.15, 0.9]),
+)
+def test_masks_can_be_undone_and_respect_words_and_segments(
+    tokenizer, seed, a_length, b_length, word_rate, masked_lm_prob
+):
+    settings = ExampleSettings(max_seq_length=128, masked_lm_prob=masked_lm_prob)
+    sample = Sample(tokenizer, 5, a_length, b_length, word_rate, seed)
+    masked = sample.masked(settings, tokenizer)
     control = set(range(tokenizer.vocab_size)) - set(tokenizer.ordinary_ids.tolist()) - {tokenizer.mask_id}
-    assert not control & set(masked.ids[masked.positions].tolist())
-    if whole:
-        chosen = np.zeros(len(ids), bool)
-        chosen[masked.positions] = True
-        for position in np.flatnonzero(maskable):
-            inside_word = maskable[position - 1] and not tokenizer.starts_word[ids[position]]
-            assert not inside_word or chosen[position] == chosen[position - 1]
+    text = np.ones(a_length + b_length + 3, bool)
+    text[[0, 1 + a_length, -1]] = False
+    for before, after, positions, labels in zip(*(column.rows() for column in (sample.ids, *masked)), strict=True):
+        # Undoing gives the sequence back, and nothing besides the positions was touched.
+        restored = after.copy()
+        restored[positions] = labels
+        assert restored.tolist() == before.tolist()
+        # Ascending, on text only, within the budget.
+        assert (np.diff(positions) > 0).all()
+        assert text[positions].all()
+        assert len(positions) <= prediction_budgets(np.array([len(before)]), settings)[0]
+        # What stands there is [MASK], the piece itself, or another piece of text; never a control piece.
+        assert not control & set(after[positions].tolist())
+        chosen = np.zeros(len(before), bool)
+        chosen[positions] = True
+        inside_word = np.flatnonzero(text & ~sample.starts_word)
+        assert (chosen[inside_word] == chosen[inside_word - 1]).all()
 
 
-class GivenDraws:
-    """A generator that starts n-grams at given words and always draws three words."""
-
-    def __init__(self, order):
-        self.order = np.array(order)
-
-    def permutation(self, count):
-        assert count == len(self.order)
-        return self.order
-
-    def choice(self, sizes, count, p):
-        return np.full(count, 3)
+def test_the_budget_is_used_up_where_words_allow_it(tokenizer):
+    masked = Sample(tokenizer, 200, 40, 50).masked(ExampleSettings(max_seq_length=128), tokenizer)
+    assert set(masked.positions.lengths.tolist()) == {14}
 
 
-def test_words_and_ngrams_end_with_their_segment(tokenizer):
-    """Even where B begins with a piece that starts no word."""
-    inside = next(i for i in tokenizer.ordinary_ids if not tokenizer.starts_word[i])
-    (word,) = tokenizer.encode(["the"])[0]
-    ids, maskable = assemble(np.array([word, word]), np.array([inside, word, word, word]), tokenizer)
-    starts, ends, segments = _words(ids, maskable, tokenizer.starts_word, whole=True)
-    assert (starts.tolist(), ends.tolist()) == ([1, 2, 4, 5, 6, 7], [2, 3, 5, 6, 7, 8])
-    # The n-gram at A's last word stops there, so there is room for the others.
-    chosen = _choose_words(starts, ends, segments, 3, ExampleSettings(), GivenDraws([1, 5, 0, 2, 3, 4]))
-    assert np.flatnonzero(chosen).tolist() == [0, 1, 5]
+def test_ngrams_end_with_their_segment(tokenizer):
+    """No run of masked words reaches from A's last word to B's first more often than two n-grams by themselves."""
+    settings = ExampleSettings(max_seq_length=128, ngram=10, favor_shorter_ngram=False, max_predictions_per_seq=8)
+    sample = Sample(tokenizer, 4000, 30, 30)
+    chosen = choose_words(sample.sequences, sample.words, settings, sample.keys)
+    taken = np.zeros((4000, 60), bool)
+    taken[np.repeat(np.arange(4000), chosen.lengths), chosen.values] = True
+    inside, across = (taken[:, i] & taken[:, i + 1] for i in (14, 29))
+    # One n-gram of up to 10 words takes the whole budget, so what is left for a second one is little.
+    assert inside.mean() > 0.08
+    assert across.mean() < 0.02
 
 
 def test_fates_have_the_published_shares(tokenizer):
-    settings = ExampleSettings(max_seq_length=128)
-    fates = Counter()
-    for seed in range(600):
-        ids, _, masked = masked_sequence(tokenizer, settings, seed)
-        for before, after in zip(masked.labels, masked.ids[masked.positions], strict=True):
-            fates["mask" if after == tokenizer.mask_id else "same" if before == after else "other"] += 1
-        assert len(ids) == 93
-    total = fates.total()
-    for fate, share in (("mask", 0.8), ("other", 0.1), ("same", 0.1)):
+    sample = Sample(tokenizer, 3000, 40, 50)
+    masked = sample.masked(ExampleSettings(max_seq_length=128), tokenizer)
+    places = masked.positions.values + np.repeat(masked.ids.offsets[:-1], masked.positions.lengths)
+    after, before = masked.ids.values[places], masked.labels.values
+    assert sample.ids.values[places].tolist() == before.tolist()
+    is_mask, is_same = after == tokenizer.mask_id, after == before
+    total = len(after)
+    assert total == 3000 * 14
+    for share, found in ((0.8, is_mask.mean()), (0.1, is_same.mean()), (0.1, (~is_mask & ~is_same).mean())):
         # Four standard deviations; a random piece is the same one in a thousand times.
-        assert abs(fates[fate] / total - share) < 4 * (share * (1 - share) / total) ** 0.5 + 0.001, fates
+        assert abs(found - share) < 4 * (share * (1 - share) / total) ** 0.5 + 0.001
+    # Replacements are drawn from all ordinary pieces alike: chi-square with 4 standard deviations of its law.
+    others = Counter(after[~is_mask & ~is_same].tolist())
+    assert set(others) <= set(tokenizer.ordinary_ids.tolist())
+    pieces = len(tokenizer.ordinary_ids)
+    expected = others.total() / pieces
+    chi_square = sum((others[int(i)] - expected) ** 2 / expected for i in tokenizer.ordinary_ids)
+    assert abs(chi_square - pieces) < 4 * (2 * pieces) ** 0.5
 
 
-def test_runs_of_masked_words_follow_the_ngram_law(tokenizer):
-    """With a budget so small that n-grams stay apart, runs of masked single-piece words are the n-grams."""
-    settings = ExampleSettings(max_seq_length=512, max_predictions_per_seq=20, masked_lm_prob=0.02)
-    words = np.array([i for i, piece in enumerate(tokenizer.pieces) if piece.startswith("▁") and i > 4], np.int32)
-    runs = Counter()
-    for seed in range(1500):
-        rng = np.random.default_rng(seed)
-        ids, maskable = assemble(rng.choice(words, 250), rng.choice(words, 250), tokenizer)
-        masked = mask(ids, maskable, settings, tokenizer, generator(seed, "00" * 16, 0))
-        groups = np.split(masked.positions, np.flatnonzero(np.diff(masked.positions) > 1) + 1)
-        runs.update(len(group) for group in groups)
-    shares = np.array([runs[n] for n in (1, 2, 3)]) / runs.total()
-    # The last n-gram of a sequence is cut to the budget and neighbours sometimes touch: a few hundredths.
-    np.testing.assert_allclose(shares, ngram_law(settings), atol=0.08)
-    assert shares[0] > shares[1] > shares[2]
+def test_every_word_is_masked_alike(tokenizer):
+    """The rate is the same from the first word to the last but for n-grams' starts and segments' ends."""
+    sample = Sample(tokenizer, 6000, 40, 50)
+    chosen = choose_words(sample.sequences, sample.words, ExampleSettings(max_seq_length=128), sample.keys)
+    rates = np.bincount(chosen.values, minlength=90) / 6000
+    expected = 14 / 90
+    inner = np.r_[2:40, 42:90]
+    assert abs(rates[inner] - rates[inner].mean()).max() < 5 * (expected * (1 - expected) / 6000) ** 0.5
+    assert abs(rates.mean() - expected) < 1e-9
+
+
+@pytest.mark.parametrize("favor_shorter_ngram", [True, False])
+def test_runs_of_masked_words_follow_the_ngram_law(tokenizer, favor_shorter_ngram):
+    """Three predictions are one n-gram of 3 words, one of 2 and one of 1, or three of 1; a last one is cut to fit."""
+    number = 20_000
+    settings = ExampleSettings(max_predictions_per_seq=3, favor_shorter_ngram=favor_shorter_ngram)
+    sample = Sample(tokenizer, number, 250, 250)
+    chosen = choose_words(sample.sequences, sample.words, settings, sample.keys)
+    rows = chosen.values.reshape(number, 3)
+    runs = 3 - (np.diff(rows, axis=1) == 1).sum(1)
+    one, two, three = ngram_law(settings)
+    for count, share in ((1, three), (2, two + one * (two + three)), (3, one * one)):
+        # Four standard deviations, and a hundredth for n-grams that touch.
+        assert abs((runs == count).mean() - share) < 4 * (share * (1 - share) / number) ** 0.5 + 0.01
+
+
+def test_a_sequence_is_masked_the_same_alone_and_in_a_batch(tokenizer):
+    settings = ExampleSettings(max_seq_length=128, masked_lm_prob=0.5, max_predictions_per_seq=60)
+    sample = Sample(tokenizer, 20, 40, 50, word_rate=0.3)
+    together = sample.masked(settings, tokenizer)
+    for row in range(20):
+        one = Sequences(*(column[row : row + 1] for column in sample.sequences))
+        ids = Ragged(sample.ids.rows()[row], offsets_of(sample.ids.lengths[:1]))
+        alone = mask(ids, one, sample.words, settings, tokenizer, sample.keys[row : row + 1])
+        for single, batch in zip(alone, together, strict=True):
+            assert single.values.tolist() == batch.rows()[row].tolist()

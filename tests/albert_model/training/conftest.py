@@ -26,8 +26,8 @@ def write_shards(folder, documents, tokenizer, splits):
     counts = Counter()
     for split, (chosen, shards) in splits.items():
         settings = ExampleSettings(**LENGTHS)
-        examples = [e for d in documents[chosen] for e in make_examples(d, tokenizer, settings, 1, Counter())]
-        values = encode_examples(examples)
+        made = make_examples(documents[chosen], tokenizer, settings, 1, True, Counter())
+        values = [value for examples in made for value in encode_examples(examples)]
         counts[split] = len(values)
         paths[split] = [str(folder / f"{split}-{shard}") for shard in range(shards)]
         for shard, path in enumerate(paths[split]):
