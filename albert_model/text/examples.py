@@ -22,7 +22,6 @@ import numpy as np
 
 from albert_model.text import draws, masking, records
 from albert_model.text.documents import Document
-from albert_model.text.masking import Sequences, Words
 from albert_model.text.pieces import Pieces, cut_into_pieces
 from albert_model.text.ragged import Ragged, offsets_of, ranges
 from albert_model.text.segments import SPECIAL_PIECES, Pairs, longest_pair, sentence_order_pairs
@@ -115,15 +114,15 @@ def _examples(
 ) -> Examples:
     starts, ends = _segments(pairs)
     ids = _assemble(pieces.ids, starts, ends, tokenizer)
+    segment_a_length = ends[:, 0] - starts[:, 0] + 2
     positions = labels = None
     if mask_keys is not None:
-        sequences, words = _words_of(pieces, starts, ends)
-        ids, positions, labels = masking.mask(ids, sequences, words, settings, tokenizer, mask_keys)
+        ids, positions, labels = masking.mask(ids, segment_a_length, settings, tokenizer, mask_keys)
     names = [document.document_id for document in documents]
     return Examples(
         keys=[_key(*place) for place in zip(names, copies.tolist(), pairs.place.tolist(), strict=True)],
         input_ids=ids,
-        segment_a_length=ends[:, 0] - starts[:, 0] + 2,
+        segment_a_length=segment_a_length,
         sentence_order_label=pairs.swapped.astype(np.int64),
         sentence_order_weight=pairs.ordered.astype(np.int64),
         masked_lm_positions=positions,
@@ -155,19 +154,6 @@ def _assemble(ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, tokenizer: 
     text[offsets[:-1]] = text[offsets[:-1] + lengths[:, 0] + 1] = text[offsets[1:] - 1] = False
     values[text] = ids[ranges(starts.ravel(), lengths.ravel())]
     return Ragged(values, offsets)
-
-
-def _words_of(pieces: Pieces, starts: np.ndarray, ends: np.ndarray) -> tuple[Sequences, Words]:
-    first = np.searchsorted(pieces.word_starts, starts)
-    lengths = ends - starts
-    before = np.stack([np.ones(len(starts), np.int64), lengths[:, 0] + 2], 1)  # positions before the segment
-    sequences = Sequences(
-        lengths=lengths.sum(1) + SPECIAL_PIECES,
-        first_word=first,
-        words=np.searchsorted(pieces.word_starts, ends) - first,
-        shift=before - starts,
-    )
-    return sequences, Words(pieces.word_starts[:-1], pieces.word_starts[1:])
 
 
 def encode_examples(examples: Examples) -> list[bytes]:

@@ -1,7 +1,4 @@
-"""Whole-word n-gram masking of many sequences at a time.
-
-What it costs depends on the number of predictions, and not on the length of the sequences.
-"""
+"""Whole-word n-gram masking of many sequences at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from albert_model.text import draws
-from albert_model.text.ragged import Ragged, offsets_of, ranges
+from albert_model.text.ragged import Ragged, ranges
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer
 
@@ -20,26 +17,18 @@ _FATES = 1 << 20  # index of the first draw that says what becomes of a predicti
 
 
 class Words(NamedTuple):
-    """Where words stand in some run of pieces: int64 [W] each, ascending."""
+    """The words of M sequences, W in all, one sequence after another.
+
+    Attributes:
+      starts, ends: int64 [W], into the sequences' values.
+      offsets: int64 [M + 1]; sequence m has the words from `offsets[m]` on.
+      ends_of_a: int64 [M]; those before `ends_of_a[m]` are in segment A.
+    """
 
     starts: np.ndarray
     ends: np.ndarray
-
-
-class Sequences(NamedTuple):
-    """Sequences of two segments each, as columns of length M. Column 0 is segment A, column 1 segment B.
-
-    Attributes:
-      lengths: int64 [M], pieces, special ones included.
-      first_word: int64 [M, 2], the segment's first word, a number in a `Words`.
-      words: int64 [M, 2], how many words the segment has.
-      shift: int64 [M, 2], what is to be added to a word's start for its position in the sequence.
-    """
-
-    lengths: np.ndarray
-    first_word: np.ndarray
-    words: np.ndarray
-    shift: np.ndarray
+    offsets: np.ndarray
+    ends_of_a: np.ndarray
 
 
 class Masked(NamedTuple):
@@ -67,7 +56,7 @@ def prediction_budgets(lengths: np.ndarray, settings: ExampleSettings) -> np.nda
 
 
 def mask(
-    ids: Ragged, sequences: Sequences, words: Words, settings: ExampleSettings, tokenizer: Tokenizer, keys: np.ndarray
+    ids: Ragged, segment_a_length: np.ndarray, settings: ExampleSettings, tokenizer: Tokenizer, keys: np.ndarray
 ) -> Masked:
     """Masks n-grams of whole words: of the pieces chosen, 80 % become [MASK], 10 % another piece, 10 % stay.
 
@@ -76,33 +65,51 @@ def mask(
     another. (ALBERT, arXiv:1909.11942, section 4.1.)
 
     Args:
-      ids: of the sequences, special pieces included.
-      sequences: where their words are.
-      words: where those stand.
+      ids: int32, M sequences [CLS] A [SEP] B [SEP].
+      segment_a_length: int64 [M], pieces of [CLS] A [SEP].
       settings: budget and n-gram law.
-      tokenizer: replacement pieces.
+      tokenizer: where words begin, and replacement pieces.
       keys: uint64 [M], of the draws.
     """
-    chosen = choose_words(sequences, words, settings, keys)
-    sequence = np.repeat(np.arange(len(chosen.lengths)), chosen.lengths)
-    segment, word = _words_at(sequences, sequence, chosen.values)
-    lengths = words.ends[word] - words.starts[word]
-    positions = ranges(words.starts[word] + sequences.shift[sequence, segment], lengths)
-    counts = np.bincount(sequence, lengths, len(ids.lengths)).astype(np.int64)
-    return _replace(ids, Ragged.from_lengths(positions, counts), tokenizer, keys)
+    words = find_words(ids, segment_a_length, tokenizer.starts_word if settings.do_whole_word_mask else None)
+    chosen = choose_words(words, prediction_budgets(ids.lengths, settings), settings, keys)
+    lengths = words.ends[chosen] - words.starts[chosen]
+    places = ranges(words.starts[chosen], lengths)
+    counts = np.diff(np.searchsorted(places, ids.offsets))
+    positions = Ragged.from_lengths(places - np.repeat(ids.offsets[:-1], counts), counts)
+    return _replace(ids, places, positions, tokenizer, keys)
 
 
-def choose_words(sequences: Sequences, words: Words, settings: ExampleSettings, keys: np.ndarray) -> Ragged:
-    """The words to mask, `prediction_budgets` pieces in all or as near below as whole words allow.
+def find_words(ids: Ragged, segment_a_length: np.ndarray, starts_word: np.ndarray | None) -> Words:
+    """Words of the segments of sequences, each segment beginning one.
+
+    Args:
+      ids: of the sequences, special pieces included.
+      segment_a_length: pieces of [CLS] A [SEP].
+      starts_word: bool [V], whether a piece begins a word; None: each does.
+    """
+    special = np.stack([ids.offsets[:-1], ids.offsets[:-1] + segment_a_length - 1, ids.offsets[1:] - 1])
+    begins = np.ones(len(ids.values), bool) if starts_word is None else starts_word[ids.values]
+    begins[special] = begins[special[:2] + 1] = True
+    bounds = np.flatnonzero(begins)
+    is_text = np.ones(len(ids.values), bool)
+    is_text[special] = False
+    is_text = is_text[bounds]
+    starts, ends = bounds[is_text], np.append(bounds[1:], len(ids.values))[is_text]
+    return Words(starts, ends, np.searchsorted(starts, ids.offsets), np.searchsorted(starts, special[1]))
+
+
+def choose_words(words: Words, budgets: np.ndarray, settings: ExampleSettings, keys: np.ndarray) -> np.ndarray:
+    """The words to mask, `budgets` pieces of each sequence or as near below as whole words allow.
 
     The order in which words are tried as the beginning of an n-gram is a random one; words are drawn until the budget
     is used up, those tried before being passed over, so that only as many are drawn as are needed.
 
     Returns:
-      Ragged: for each sequence the numbers of its words, counted from its first word on, ascending.
+      int64: numbers of words, ascending.
     """
-    choice = _Choice(sequences, words, settings, keys)
-    active = np.flatnonzero(np.diff(choice.offsets))
+    choice = _Choice(words, budgets, settings, keys)
+    active = np.flatnonzero(np.diff(words.offsets))
     for attempt in range(_BLIND_DRAWS):
         active = active[choice.budgets[active] > 0]
         if not len(active):
@@ -110,33 +117,31 @@ def choose_words(sequences: Sequences, words: Words, settings: ExampleSettings, 
         choice.draw(active, attempt)
     for row in active:
         choice.draw_what_fits(row)
-    return choice.result()
+    return np.flatnonzero(choice.taken)
 
 
 class _Choice:
     """Words that are taken so far, and what is left of the budgets."""
 
-    def __init__(self, sequences: Sequences, words: Words, settings: ExampleSettings, keys: np.ndarray):
-        self.sequences, self.words, self.keys = sequences, words, keys
+    def __init__(self, words: Words, budgets: np.ndarray, settings: ExampleSettings, keys: np.ndarray):
+        self.words, self.keys = words, keys
+        self.lengths = words.ends - words.starts
         self.law = _thresholds(settings)
-        self.offsets = offsets_of(sequences.words.sum(1))
-        self.taken = np.zeros(self.offsets[-1], bool)
-        self.budgets = prediction_budgets(sequences.lengths, settings)
+        self.taken = np.zeros(len(words.starts), bool)
+        self.budgets = budgets.copy()
 
     def draw(self, rows: np.ndarray, attempt: int) -> None:
         """Tries a random word of each of these sequences."""
         bits = draws.draw(self.keys[rows], attempt)
-        word = draws.below(draws.high(bits), self.offsets[rows + 1] - self.offsets[rows])
-        self._take(rows, word, bits)
+        first, end = self.words.offsets[rows], self.words.offsets[rows + 1]
+        self._take(rows, first + draws.below(draws.high(bits), end - first), bits)
 
     def draw_what_fits(self, row: np.intp) -> None:
         """Goes on drawing in one sequence, from the words alone that are neither taken nor too long."""
         rows = np.array([row])
-        every = np.arange(self.offsets[row + 1] - self.offsets[row])
-        lengths = self._lengths(np.full(len(every), row), every)
+        every = np.arange(self.words.offsets[row], self.words.offsets[row + 1])
         for attempt in range(_BLIND_DRAWS, _FATES):
-            taken = self.taken[self.offsets[row] : self.offsets[row + 1]]
-            fitting = np.flatnonzero(~taken & (lengths <= self.budgets[row]))
+            fitting = every[~self.taken[every] & (self.lengths[every] <= self.budgets[row])]
             if not len(fitting):
                 return
             bits = draws.draw(self.keys[rows], attempt)
@@ -148,25 +153,16 @@ class _Choice:
         It ends where its segment does, or with the word before one that is taken or exceeds what is left of the budget.
         """
         size = 1 + np.searchsorted(self.law, draws.low(bits), side="right")
-        in_a, in_b = self.sequences.words[rows].T
-        until = np.minimum(word + size, np.where(word < in_a, in_a, in_a + in_b))
+        end_of_a = self.words.ends_of_a[rows]
+        until = np.minimum(word + size, np.where(word < end_of_a, end_of_a, self.words.offsets[rows + 1]))
         while len(rows):
-            length, place = self._lengths(rows, word), self.offsets[rows] + word
-            free = ~self.taken[place] & (length <= self.budgets[rows])
-            self.taken[place[free]] = True
+            length = self.lengths[word]
+            free = ~self.taken[word] & (length <= self.budgets[rows])
+            self.taken[word[free]] = True
             self.budgets[rows[free]] -= length[free]
             word = word + 1
             going_on = free & (word < until)
             rows, word, until = rows[going_on], word[going_on], until[going_on]
-
-    def _lengths(self, rows: np.ndarray, word: np.ndarray) -> np.ndarray:
-        _, number = _words_at(self.sequences, rows, word)
-        return self.words.ends[number] - self.words.starts[number]
-
-    def result(self) -> Ragged:
-        flat = np.flatnonzero(self.taken)
-        counts = np.diff(np.searchsorted(flat, self.offsets))
-        return Ragged.from_lengths(flat - np.repeat(self.offsets[:-1], counts), counts)
 
 
 def ngram_law(settings: ExampleSettings) -> np.ndarray:
@@ -185,16 +181,8 @@ def _thresholds(settings: ExampleSettings) -> np.ndarray:
     return np.array([draws.threshold(p) for p in np.cumsum(ngram_law(settings))[:-1]], np.uint64)
 
 
-def _words_at(sequences: Sequences, rows: np.ndarray, word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Segment (0 or 1) and number in `Words` of words that are counted from their sequence's first one on."""
-    in_a = sequences.words[rows, 0]
-    segment = (word >= in_a).astype(np.int64)
-    return segment, sequences.first_word[rows, segment] + word - segment * in_a
-
-
-def _replace(ids: Ragged, positions: Ragged, tokenizer: Tokenizer, keys: np.ndarray) -> Masked:
+def _replace(ids: Ragged, places: np.ndarray, positions: Ragged, tokenizer: Tokenizer, keys: np.ndarray) -> Masked:
     counts = positions.lengths
-    places = positions.values + np.repeat(ids.offsets[:-1], counts)
     labels = ids.values[places]
     bits = draws.draw(np.repeat(keys, counts), _FATES + ranges(np.zeros(len(counts), np.int64), counts))
     others = tokenizer.ordinary_ids[draws.below(draws.high(bits), len(tokenizer.ordinary_ids))]

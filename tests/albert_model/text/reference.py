@@ -76,6 +76,8 @@ def _copy(sentences, tokenizer, settings, lane):
             runs = [words[:at], words[at:]]
         ordered = ordered and settings.sentence_order
         swapped = ordered and swap < 0.5
+        # A long sentence that was broken inside a word goes on with that word where both parts are in one segment.
+        runs = [_words([i for word in run for i in word], tokenizer, settings) for run in runs]
         a, b = runs[::-1] if swapped else runs
         yield (*_masked(a, b, tokenizer, settings, draw(key, 1 << 20)), int(swapped), int(ordered))
 
