@@ -374,7 +374,7 @@ def explain(model: Model, cases: Cases, other: Party, noise: float) -> list[str]
     case = {"padded": cases["padded"]}
     for heads, activation in _variants(config):
         changed = config.model_copy(update={"num_attention_heads": heads, "hidden_act": activation})
-        exact = Party("", {"padded": reference.forward(model.weights, changed, case["padded"])}, True)
+        exact = Party("", run_reference(Model(changed, model.weights, model.vocabulary), case), True)
         if compare(other, exact, case, noise).agrees:
             said = {"num_attention_heads": config.num_attention_heads, "hidden_act": config.hidden_act}
             found = [
