@@ -37,7 +37,8 @@ _NOISE_FACTOR = 10.0
 _MOST_NOISE = 0.05
 _HEAD_COUNTS = (12, 16, 32, 64)
 _SHORT_LENGTH = 48
-_LAYER_POSITIONS = 16
+_SHORT_ROW = 64
+_LAYER_POSITIONS = 16  # of a longer row
 _OF_HEADS: Mapping[Role, str] = {"mlm": "mlm_logits", "sop": "sop_logits"}
 
 
@@ -107,8 +108,9 @@ def run_network(network: AlbertPretrainer, cases: Cases, parts: Sequence[Role] =
 
 
 def _sampled(inputs: Inputs) -> slice:
-    """Positions at which layers are compared: of the outputs of all layers at all positions, xxlarge has 200 MB."""
-    return slice(None, None, -(-inputs["input_mask"].shape[1] // _LAYER_POSITIONS))
+    """Positions at which layers are compared: of all layers' outputs for a full row, xxlarge has 200 MB."""
+    length = inputs["input_mask"].shape[1]
+    return slice(None, None, 1 if length <= _SHORT_ROW else length // _LAYER_POSITIONS)
 
 
 # === Comparison ===
