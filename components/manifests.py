@@ -10,8 +10,6 @@ from typing import Any
 import tensorflow as tf
 from tfx import types
 
-from albert_model.errors import InputError
-
 FILE_NAME = "manifest.json"
 TRAINING = "training.json"  # in a model's package: how it was trained
 FORMAT_VERSION = 1
@@ -25,6 +23,8 @@ def write(artifact: types.Artifact, manifest: Mapping[str, Any]) -> None:
     for key, value in manifest.items():
         if isinstance(value, int):
             artifact.set_int_custom_property(key, value)
+        elif isinstance(value, float):
+            artifact.set_float_custom_property(key, value)
         elif isinstance(value, str):
             artifact.set_string_custom_property(key, value)
 
@@ -33,16 +33,3 @@ def read(uri: str) -> dict[str, Any]:
     """The manifest of the artifact at `uri`."""
     with tf.io.gfile.GFile(os.path.join(uri, FILE_NAME)) as file:
         return json.load(file)
-
-
-def check_same_tokenizer(expected: str, found: str, what: str) -> None:
-    """Makes sure that two artifacts speak the same vocabulary.
-
-    Raises:
-      InputError: they do not.
-    """
-    if expected != found:
-        raise InputError(
-            f"{what} was made with another tokenizer (fingerprint {found}, expected {expected}). "
-            "Use the tokenizer of the model that is trained on, or train from scratch."
-        )

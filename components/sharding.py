@@ -8,15 +8,17 @@ never records twice.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import struct
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import apache_beam as beam
+import numpy as np
 import tensorflow as tf
 from tfx import types
 from tfx.components.util import examples_utils
@@ -28,16 +30,21 @@ from albert_model.text.documents import SPLITS
 COUNTS = "counts"  # the tag of the output of counts, each a dict of numbers to be summed
 _RUN_BYTES = 64 * 1024 * 1024  # of records that a worker gathers before it writes them
 _SHARD_BYTES = 64 * 1024 * 1024
+KEY_BYTES = 16
 _HEADER = struct.Struct("<16sI")  # of a record in a run: key, length of the value
+
+
+Join = Callable[[Iterable[bytes]], list[bytes]]
 
 
 class Record(NamedTuple):
     """What is written.
 
     Attributes:
-      split: the split's name.
+      split: the split's name; or `split/name` for shards that are called `name`.
       key: 16 bytes; chooses the shard and the place in it. Of records with equal keys one is kept.
-      value: the serialised tf.train.Example.
+      value: the serialised tf.train.Example. `REMOVAL` in its place removes the record of that key,
+        which there must be.
     """
 
     split: str
@@ -45,7 +52,10 @@ class Record(NamedTuple):
     value: bytes
 
 
-class _Extent(NamedTuple):
+REMOVAL = b""
+
+
+class Extent(NamedTuple):
     """Where the records of one shard lie in a run; in bytes."""
 
     path: str
@@ -69,37 +79,65 @@ def split_files(uri: str, split: str) -> list[str]:
     return sorted(tf.io.gfile.glob(os.path.join(uri, f"Split-{split}", "*")))
 
 
-class WriteShards(beam.PTransform):
-    """PCollections of lists of `Record` → shards below `uri`; gives counts (`train`, `eval`, `duplicates`, `key_sum`).
+class GroupRecords(beam.PTransform):
+    """PCollections of lists of `Record` → ((split, shard), extents), a row for each shard, be it empty.
 
     Args:
-      uri: of the Examples artifact.
-      shards: number of shards of each split; all are written, empty or not.
+      folder: of the runs; to be removed after the pipeline has run.
+      shards: number of shards of each split.
     """
 
-    def __init__(self, uri: str, shards: Mapping[str, int]):
+    def __init__(self, folder: str, shards: Mapping[str, int]):
         super().__init__()
-        self._uri, self._shards = uri, dict(shards)
-        self._temporary = os.path.join(uri, ".temporary")
+        self._folder, self._shards = folder, dict(shards)
 
     def expand(self, collections):
         every_shard = [((split, shard), None) for split, count in self._shards.items() for shard in range(count)]
         # Each collection is written on its own: a Flatten of records would hold them all in a local runner's memory.
         written = [
-            batches | f"WriteRuns{i}" >> beam.ParDo(_WriteRuns(self._temporary, self._shards))
+            batches | f"WriteRuns{i}" >> beam.ParDo(_WriteRuns(self._folder, self._shards))
             for i, batches in enumerate(collections)
         ]
         return (
             (*written, collections[0].pipeline | "NameShards" >> beam.Create(every_shard))
             | beam.Flatten()
             | "GroupByShard" >> beam.GroupByKey()
-            | "WriteShard" >> beam.Map(_write_shard, uri=self._uri, shards=self._shards)
+            | "SkipNames" >> beam.MapTuple(_without_names)
+        )
+
+
+def _without_names(place: tuple[str, int], extents: Iterable[Extent | None]) -> tuple[tuple[str, int], list[Extent]]:
+    return place, [extent for extent in extents if extent is not None]
+
+
+class WriteShards(beam.PTransform):
+    """PCollections of lists of `Record` → shards below `uri`; gives counts.
+
+    The counts are those of the records of each split, `duplicates`, `removed` (keys), and `key_sum`; `SPLIT_written`
+    is how many records stand in the files.
+
+    Args:
+      uri: of the Examples artifact.
+      shards: number of shards of each split; all are written, empty or not.
+      join: by split, what makes one record of several: from all values of a shard to those that are written.
+    """
+
+    def __init__(self, uri: str, shards: Mapping[str, int], join: Mapping[str, Join] | None = None):
+        super().__init__()
+        self._uri, self._shards, self._join = uri, dict(shards), dict(join or {})
+        self.temporary_folder = os.path.join(uri, ".temporary")
+
+    def expand(self, collections):
+        return (
+            collections
+            | GroupRecords(self.temporary_folder, self._shards)
+            | "WriteShard" >> beam.Map(_write_shard, uri=self._uri, shards=self._shards, join=self._join)
         )
 
     def remove_temporary_files(self) -> None:
         """To be called after the pipeline has run."""
-        if tf.io.gfile.exists(self._temporary):
-            tf.io.gfile.rmtree(self._temporary)
+        if tf.io.gfile.exists(self.temporary_folder):
+            tf.io.gfile.rmtree(self.temporary_folder)
 
 
 class _WriteRuns(beam.DoFn):
@@ -129,7 +167,7 @@ class _WriteRuns(beam.DoFn):
         with tf.io.gfile.GFile(path, "wb") as file:
             for place, records in self._gathered.items():
                 file.write(bytes(records))
-                self._extents.append((place, _Extent(path, offset, len(records))))
+                self._extents.append((place, Extent(path, offset, len(records))))
                 offset += len(records)
         self._gathered, self._gathered_bytes = {}, 0
 
@@ -141,36 +179,59 @@ class _WriteRuns(beam.DoFn):
 
 
 def _write_shard(
-    shard_extents: tuple[tuple[str, int], Iterable[_Extent | None]], uri: str, shards: dict[str, int]
+    shard_extents: tuple[tuple[str, int], list[Extent]], uri: str, shards: dict[str, int], join: dict[str, Join]
 ) -> Counter[str]:
-    """((split, shard), extents) → the shard; None in place of an extent names the shard only."""
-    (split, shard), extents = shard_extents
-    records = sorted(record for extent in extents if extent is not None for record in _read(extent))
+    """((split, shard), extents) → the shard; gives what it counted."""
+    (place, shard), extents = shard_extents
+    split, _, name = place.partition("/")
+    found = 0
+    values: dict[bytes, bytes] = {}  # the least of each key, which a removal is: copies take no memory
+    for key, value in itertools.chain.from_iterable(map(_read, extents)):
+        found += value != REMOVAL
+        values[key] = min(value, values.get(key, value))
+    kept = sorted(key for key, value in values.items() if value != REMOVAL)
     folder = os.path.join(uri, f"Split-{split}")
     tf.io.gfile.makedirs(folder)
-    final = os.path.join(folder, f"data_tfrecord-{shard:05d}-of-{shards[split]:05d}")
+    final = os.path.join(folder, f"{name or 'data'}_tfrecord-{shard:05d}-of-{shards[place]:05d}")
     unfinished = os.path.join(uri, ".temporary", f"{uuid.uuid4().hex}-{split}-{shard:05d}")
     tf.io.gfile.makedirs(os.path.dirname(unfinished))
-    kept, key_sum, previous = 0, 0, b""
+    written = join.get(split, list)(values[key] for key in kept)
     with tf.io.TFRecordWriter(unfinished) as writer:
-        for key, value in records:
-            if key != previous:
-                writer.write(value)
-                kept, key_sum, previous = kept + 1, key_sum + int.from_bytes(key, "big"), key
+        for value in written:
+            writer.write(value)
     tf.io.gfile.rename(unfinished, final, overwrite=True)
-    return Counter({split: kept, "key_sum": key_sum, "duplicates": len(records) - kept})
+    return Counter(
+        {
+            split: len(kept),
+            f"{split}_written": len(written),
+            "key_sum": sum(int.from_bytes(key, "big") for key in kept),
+            "duplicates": found - len(values),
+            "removed": len(values) - len(kept),
+        }
+    )
 
 
-def _read(extent: _Extent) -> Iterator[tuple[bytes, bytes]]:
+def _read(extent: Extent) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values."""
-    with tf.io.gfile.GFile(extent.path, "rb") as file:
-        file.seek(extent.offset)
-        data = file.read(extent.length)
+    data = _bytes_of(extent)
     position = 0
     while position < extent.length:
         key, length = _HEADER.unpack_from(data, position)
         position += _HEADER.size + length
         yield key, data[position - length : position]
+
+
+def read_columns(extents: Iterable[Extent], *lengths: int) -> list[np.ndarray]:
+    """Keys, uint8 [N, 16], and for each length a column of the values, uint8 [N, length]."""
+    data = np.frombuffer(b"".join(map(_bytes_of, extents)), np.uint8)
+    rows = data.reshape(-1, _HEADER.size + sum(lengths))
+    return [rows[:, :KEY_BYTES], *np.split(rows[:, _HEADER.size :], np.cumsum(lengths)[:-1], axis=1)]
+
+
+def _bytes_of(extent: Extent) -> bytes:
+    with tf.io.gfile.GFile(extent.path, "rb") as file:
+        file.seek(extent.offset)
+        return file.read(extent.length)
 
 
 class WriteCounts(beam.PTransform):
@@ -184,12 +245,12 @@ class WriteCounts(beam.PTransform):
         return (
             counts
             | beam.Flatten()
-            | "SumCounts" >> beam.CombineGlobally(_sum)
+            | "SumCounts" >> beam.CombineGlobally(sum_counts)
             | "WriteCounts" >> beam.Map(_write_json, path=self._path)
         )
 
 
-def _sum(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+def sum_counts(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
     total: Counter[str] = Counter()
     for count in counts:
         total.update(count)

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from albert_model.config import AlbertConfig
 from albert_model.network.pretrainer import AlbertPretrainer, score_examples
-from albert_model.text.tokenizer import read_vocabulary
-from albert_model.training.input_pipeline import Parse
+from albert_model.text.settings import ExampleSettings
+from albert_model.text.tokenizer import Tokenizer, read_vocabulary
+from albert_model.training.deferred_masks import DeferredMasks
 from albert_model.training.loop import TrainingData, TrainingFolders, train
 from albert_model.training.settings import TrainingSettings
-from albert_model.weights import package, saved_model
+from albert_model.weights import extension, package, saved_model
 from albert_model.weights.model import Model
 from albert_model.weights.package import VOCABULARY
 from components import manifests
@@ -31,7 +33,15 @@ from components.sharding import split_files
 _log = logging.getLogger("albert.training")
 EVALUATE_SIGNATURE = "evaluate"
 # What a model remembers of the manifest of its examples.
-_EXAMPLES_KEPT = ("documents", "documents_fingerprint", "train_examples", "eval_examples", "tokens", "settings")
+_EXAMPLES_KEPT = (
+    "documents",
+    "documents_fingerprint",
+    "train_examples",
+    "train_records",
+    "eval_examples",
+    "tokens",
+    "settings",
+)
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -45,14 +55,16 @@ def run_fn(fn_args: FnArgs) -> None:
     examples_uri = os.path.dirname(os.path.dirname(fn_args.train_files[0]))
     examples = manifests.read(examples_uri)
     tokenizer = read_vocabulary(os.path.join(examples_uri, VOCABULARY))
-    initial, start = _initial_model(fn_args.base_model, tokenizer.fingerprint)
+    initial, start = _initial_model(fn_args.base_model, tokenizer, config)
 
     transform = tft.TFTransformOutput(fn_args.transform_output)
+    layer = transform.transform_features_layer()
     data = TrainingData(
         train_files=split_files(examples_uri, "train"),
         eval_files=split_files(examples_uri, "eval"),
-        train_examples=examples["train_examples"],
-        parse=_parser(transform, transform.transform_features_layer()),
+        train_records=examples["train_records"],
+        parse_train=_parser(transform, layer, _deferred_masks(examples, tokenizer, settings)),
+        parse_eval=_parser(transform, layer),
     )
     checkpoints = Path(fn_args.custom_config["checkpoint_root"], _training_id(fn_args))
     package.write_around(checkpoints, Model(config, {}, tokenizer.vocabulary))  # so that a checkpoint can be converted
@@ -65,13 +77,12 @@ def run_fn(fn_args: FnArgs) -> None:
     shutil.rmtree(checkpoints)
 
 
-def _initial_model(base_model: str, fingerprint: str) -> tuple[Model | None, dict[str, Any]]:
-    """The package to start from, if any, and InitialModel's manifest."""
+def _initial_model(base_model: str, tokenizer: Tokenizer, config: AlbertConfig) -> tuple[Model | None, dict[str, Any]]:
+    """The package to start from, if any, with a row for each piece, and InitialModel's manifest."""
     start = manifests.read(os.path.dirname(base_model))
     if start["source"] == RANDOM:
         return None, start
-    manifests.check_same_tokenizer(start["tokenizer_fingerprint"], fingerprint, "training.examples")
-    return package.read(package_in_serving(base_model)), start
+    return extension.extended(package.read(package_in_serving(base_model)), tokenizer, config), start
 
 
 def _training_id(fn_args: FnArgs) -> str:
@@ -81,10 +92,22 @@ def _training_id(fn_args: FnArgs) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _parser(transform: tft.TFTransformOutput, layer: tf.Module) -> Parse:
-    """Serialised examples → the model's inputs, through Transform's graph."""
+def _parser(
+    transform: tft.TFTransformOutput, layer: tf.Module, masks: DeferredMasks | None = None
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """Serialised examples (and the step, where masks are drawn) → the model's inputs, through Transform's graph."""
     spec = transform.raw_feature_spec()
-    return lambda serialized: layer(tf.io.parse_example(serialized, spec))
+
+    def parse(serialized: tf.Tensor, step: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        features = tf.io.parse_example(serialized, spec)
+        return layer(features if masks is None else masks(features, step))
+
+    return parse
+
+
+def _deferred_masks(examples: dict[str, Any], tokenizer: Tokenizer, settings: TrainingSettings) -> DeferredMasks | None:
+    wanted = ExampleSettings.model_validate(examples["settings"])
+    return DeferredMasks(tokenizer, wanted, settings.seed) if wanted.masking == "deferred" else None
 
 
 def _export(folder: str, trained: Model, transform: tft.TFTransformOutput) -> None:
@@ -122,7 +145,7 @@ def _write_manifest(
         "tokenizer_fingerprint": examples["tokenizer_fingerprint"],
         "examples": {key: examples[key] for key in _EXAMPLES_KEPT},
         "training": settings.model_dump(),
-        "steps": settings.total_steps(examples["train_examples"]),
+        "steps": settings.total_steps(examples["train_records"]),
         "last_interval": figures,
     }
     path = Path(package_in_serving(folder), manifests.TRAINING)

@@ -76,6 +76,31 @@ def quietly() -> Iterator[rich.console.Console]:
             raise
 
 
+@contextlib.contextmanager
+def errors_in_a_line(debug: bool) -> Iterator[None]:
+    """Ends the program with one line for what a user can mend, and for Ctrl-C.
+
+    Args:
+      debug: let the error through, with its traceback.
+    """
+    try:
+        yield
+    except (InputError, OSError) as error:
+        if debug:
+            raise
+        raise click.ClickException(words_of(error)) from None
+    except KeyboardInterrupt:
+        click.echo("Interrupted. What was not finished was not written.", err=True)
+        sys.exit(130)
+
+
+def words_of(error: Exception) -> str:
+    """What an error says, without numbers and class names."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    return str(error)
+
+
 class _Teller(logging.Handler):
     """Passes on the lines of `albert.*`; of level DEBUG, what is being done."""
 

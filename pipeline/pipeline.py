@@ -7,6 +7,7 @@ import os
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 
+from albert_model.text.packing import predictions_per_row
 from components import evaluation_module
 from components.blessed_model import BlessedBefore
 from components.document_gen.component import DocumentGen
@@ -44,13 +45,14 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         input_base=corpus.path,
         pattern=corpus.pattern,
         eval_fraction=corpus.eval_fraction,
-        max_sentences=corpus.max_sentences_per_document,
+        settings=corpus.document_settings().model_dump_json(),
         span=None if corpus.span == "latest" else corpus.span,
     )
     start_resolver = _blessed_before(documents.outputs["examples"], "StartResolver")
     converter = _converter(settings)
     initial = InitialModel(
         model_config=settings.model.model_dump_json(),
+        extend_vocabulary=settings.tokenizer.extend,
         blessed_model=start_resolver.outputs["model"] if settings.start == "latest" else None,
         converted_model=converter.outputs["model"] if converter else None,
     )
@@ -77,7 +79,8 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         preprocessing_fn="components.preprocessing_module.preprocessing_fn",
         custom_config={
             "max_seq_length": settings.examples.max_seq_length,
-            "max_predictions_per_seq": settings.examples.max_predictions_per_seq,
+            "max_predictions": predictions_per_row(settings.examples),
+            "examples_per_row": settings.examples.examples_per_row if settings.examples.packing == "pack" else None,
         },
         materialize=False,
     )

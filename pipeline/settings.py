@@ -11,8 +11,9 @@ import yaml
 
 from albert_model.config import AlbertConfig, describe
 from albert_model.errors import InputError
+from albert_model.text.documents import DocumentSettings
 from albert_model.text.settings import ExampleSettings
-from albert_model.text.tokenizer import TokenizerSettings
+from albert_model.text.vocabulary_training import TokenizerSettings
 from albert_model.training.settings import TrainingSettings
 from albert_model.weights.settings import ReadOptions
 
@@ -21,8 +22,8 @@ class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class CorpusSettings(_Section):
-    """Where the text is and how it is split."""
+class CorpusSettings(DocumentSettings):
+    """Where the text is, and how it becomes documents."""
 
     path: str = pydantic.Field(min_length=1, description="Folder of the spans.")
     pattern: str = pydantic.Field(
@@ -39,9 +40,9 @@ class CorpusSettings(_Section):
         le=0.999,
         description="Share of documents that is held out, chosen by a hash of their text.",
     )
-    max_sentences_per_document: int = pydantic.Field(
-        default=256, ge=2, description="A longer document is cut into several."
-    )
+
+    def document_settings(self) -> DocumentSettings:
+        return DocumentSettings(**self.model_dump(include=set(DocumentSettings.model_fields)))
 
 
 class InitialSettings(ReadOptions):

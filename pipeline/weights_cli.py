@@ -77,27 +77,12 @@ def _told(command: Callable) -> Callable:
     @functools.wraps(command)
     def wrapped(*args: Any, debug: bool, **kwargs: Any) -> None:
         _return_memory()
-        from albert_model.errors import InputError
-        from pipeline.console import quietly
+        from pipeline.console import errors_in_a_line, quietly
 
-        try:
-            with quietly() as console:
-                command(console, *args, **kwargs)
-        except (InputError, OSError) as error:
-            if debug:
-                raise
-            raise click.ClickException(_words(error)) from None
-        except KeyboardInterrupt:
-            click.echo("Interrupted. What was not finished was not written.", err=True)
-            sys.exit(130)
+        with errors_in_a_line(debug), quietly() as console:
+            command(console, *args, **kwargs)
 
     return click.option("--debug", is_flag=True, help="Show the traceback of an error.")(wrapped)
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
-    return str(error)
 
 
 # === convert ===
@@ -231,6 +216,7 @@ def _convert_all(
 
     from albert_model.errors import InputError
     from albert_model.weights import conversion
+    from pipeline.console import words_of
     from pipeline.conversion_list import read_conversion_list
 
     table = rich.table.Table("model", "kind", "L", "H", "parameters", "gap in float64", "result", "time", box=None)
@@ -247,7 +233,7 @@ def _convert_all(
             done = _convert(entry.source, targets, folder, kind, entry, overwrite)
         except (InputError, OSError, RuntimeError) as error:
             failed += 1
-            console.print(f"  {_words(error)}", markup=False, style="red")
+            console.print(f"  {words_of(error)}", markup=False, style="red")
             table.add_row(entry.name, *[""] * 5, "failed", f"{time.perf_counter() - start:.0f} s")
             continue
         table.add_row(entry.name, *_figures(done), "proven", f"{time.perf_counter() - start:.0f} s")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from albert_model.config import AlbertConfig
 from albert_model.network.pretrainer import AlbertPretrainer
-from albert_model.text.documents import Document, read_documents
-from albert_model.text.tokenizer import Tokenizer, TokenizerSettings, train
+from albert_model.text.documents import Document, DocumentSettings, read_documents
+from albert_model.text.tokenizer import Tokenizer
+from albert_model.text.vocabulary_training import TokenizerSettings, train
 from albert_model.weights import network as network_weights
 from albert_model.weights import tf1_checkpoint
 from albert_model.weights.model import Model
@@ -33,8 +35,8 @@ def shared_data() -> Path:
 def documents() -> list[Document]:
     """The documents of the manual's first span."""
     path = MANUAL / "span-1" / "postgresql" / "manual.txt"
-    with path.open("rb") as lines:
-        return list(read_documents(lines, str(path), "postgresql", max_sentences=256))
+    with path.open("rb") as file:
+        return list(read_documents(file, str(path), "postgresql", DocumentSettings(), Counter()))
 
 
 @pytest.fixture(scope="session")

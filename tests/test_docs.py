@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -12,6 +13,7 @@ from pipeline.settings_reference import reference
 from tests.demo import ALBERT, ROOT, albert
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MANUAL_TEXT = ROOT / "tests" / "data" / "postgresql-manual" / "span-1" / "postgresql" / "manual.txt"
 BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
@@ -40,6 +42,8 @@ def test_commands(block, demo, tmp_path):
             check_run(words[2:])
         elif program == "albert" and words[0] in ("inspect", "convert", "parity"):
             check_on_weights(words, tmp_path)
+        elif program == "albert" and words[0] == "create-pretraining-data":
+            check_on_text(words, demo, tmp_path)
         elif program == "albert":
             assert albert(*words).returncode == 0, line
         elif program == ".venv/bin/python":
@@ -71,6 +75,22 @@ def check_on_weights(words, folder):
     with command.make_context(words[0], list(words[1:])) as context:
         if manifest := context.params.get("manifest"):
             read_conversion_list(ROOT / manifest)
+
+
+def check_on_text(words, demo, folder):
+    """The command runs on pages of the manual and the demo's vocabulary; of one on Beam the words are checked."""
+    from pipeline.cli import main
+
+    if any(word.startswith("--runner") for word in words):
+        main.commands[words[0]].make_context(words[0], list(words[1:]))
+        return
+    for name, pages in (("data/a.txt", slice(0, 3)), ("data/b.txt", slice(3, 6))):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("\n\n".join(MANUAL_TEXT.read_text().split("\n\n")[pages]))
+    (folder / "base" / "vocab").mkdir(parents=True, exist_ok=True)
+    shutil.copy(demo.encoders / "2" / "vocab" / "spm.model", folder / "base" / "vocab" / "30k-clean.model")
+    done = subprocess.run([str(ALBERT), *words], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.interop

@@ -48,33 +48,43 @@ class AlbertEncoder(keras.layers.Layer):
     def build(self, *_):
         """Nothing: the layers inside build themselves when they are called. Keras would trace `call` to do it."""
 
-    def call(self, input_word_ids, input_mask, input_type_ids, training=False):
+    def call(self, input_word_ids, input_mask, input_type_ids, position_ids=None, example_numbers=None, training=False):
         """Encodes a batch.
 
         Args:
           input_word_ids: int [B, S].
           input_mask: int [B, S], 1 at pieces, 0 at padding.
           input_type_ids: int [B, S], 0 in segment A, 1 in segment B.
+          position_ids: int [B, S], places of pieces in their example; none: places in the row.
+          example_numbers: int [B, S], where rows hold several examples: which one. Pieces attend to those of the same
+            number only.
           training: whether dropout acts.
 
         Returns:
           dict: `sequence_output` [B, S, D], `pooled_output` [B, D] (tanh of the first position's projection),
           `encoder_outputs`: list of [B, S, D], one a layer.
         """
-        x_BSD = self._embed(input_word_ids, input_type_ids, training)
-        mask_B11S = ops.cast(input_mask, x_BSD.dtype)[:, None, None, :]
+        x_BSD = self._embed(input_word_ids, input_type_ids, position_ids, training)
+        mask_B1SS = ops.cast(input_mask, x_BSD.dtype)[:, None, None, :]
+        if example_numbers is not None:
+            same_BSS = ops.equal(example_numbers[:, :, None], example_numbers[:, None, :])
+            mask_B1SS = mask_B1SS * ops.cast(same_BSS, x_BSD.dtype)[:, None]
         outputs = []
         for number in range(self.config.num_hidden_layers):
             for layer in self.groups[number * self.config.num_hidden_groups // self.config.num_hidden_layers]:
-                x_BSD = layer(x_BSD, mask_B11S, training=training)
+                x_BSD = layer(x_BSD, mask_B1SS, training=training)
             outputs.append(x_BSD)
-        pooled_BD = ops.tanh(self.pooler(x_BSD[:, 0]))
-        return {"sequence_output": x_BSD, "pooled_output": pooled_BD, "encoder_outputs": outputs}
+        return {"sequence_output": x_BSD, "pooled_output": self.pool(x_BSD[:, 0]), "encoder_outputs": outputs}
 
-    def _embed(self, input_word_ids, input_type_ids, training):
-        positions_S = ops.arange(ops.shape(input_word_ids)[1])
+    def pool(self, x_BD):
+        """The pooled output [B, D] of vectors at [CLS], [B, D]; or of several in a row, [B, K, D]."""
+        return ops.tanh(self.pooler(x_BD))
+
+    def _embed(self, input_word_ids, input_type_ids, position_ids, training):
+        if position_ids is None:
+            position_ids = ops.arange(ops.shape(input_word_ids)[1])
         x_BSE = self.word_embeddings(input_word_ids) + self.token_type_embeddings(input_type_ids)
-        x_BSE = self.embedding_norm(x_BSE + self.position_embeddings(positions_S))
+        x_BSE = self.embedding_norm(x_BSE + self.position_embeddings(position_ids))
         x_BSE = self.embedding_dropout(x_BSE, training=training)
         return x_BSE if self.embedding_projection is None else self.embedding_projection(x_BSE)
 
@@ -84,7 +94,10 @@ def _layer(config: AlbertConfig, factory: LayerFactory, name: str) -> Transforme
 
 
 class TransformerLayer(keras.layers.Layer):
-    """Self-attention and feed-forward, each with a residual and a norm after it."""
+    """Self-attention and feed-forward, each with a residual and a norm after it.
+
+    The mask, [B, 1, S or 1, S], is 1 where the piece of the third axis may attend to that of the fourth.
+    """
 
     def __init__(self, config: AlbertConfig, factory: LayerFactory, **kwargs):
         super().__init__(dtype=factory.dtype, **kwargs)
@@ -108,20 +121,20 @@ class TransformerLayer(keras.layers.Layer):
     def build(self, *_):
         """Nothing, as in the encoder."""
 
-    def call(self, x_BSD, mask_B11S, training=False):
-        attended_BSD = self.attention_output(self._attend(x_BSD, mask_B11S, training))
+    def call(self, x_BSD, mask_B1SS, training=False):
+        attended_BSD = self.attention_output(self._attend(x_BSD, mask_B1SS, training))
         attended_BSD = self.attention_output_dropout(attended_BSD, training=training)
         x_BSD = self.attention_norm(x_BSD + attended_BSD)
         fed_BSD = self.output_dense(self.activation(self.intermediate(x_BSD)))
         return self.output_norm(x_BSD + self.output_dropout(fed_BSD, training=training))
 
-    def _attend(self, x_BSD, mask_B11S, training):
+    def _attend(self, x_BSD, mask_B1SS, training):
         query_BNSH, key_BNSH, value_BNSH = (
             self._split_heads(dense(x_BSD)) for dense in (self.query, self.key, self.value)
         )
         scores_BNSS = ops.matmul(query_BNSH / math.sqrt(self.head_size), ops.transpose(key_BNSH, (0, 1, 3, 2)))
         scores_BNSS = ops.cast(scores_BNSS, "float32" if scores_BNSS.dtype != "float64" else "float64")
-        scores_BNSS = scores_BNSS + (1.0 - ops.cast(mask_B11S, scores_BNSS.dtype)) * _MASKED_SCORE
+        scores_BNSS = scores_BNSS + (1.0 - ops.cast(mask_B1SS, scores_BNSS.dtype)) * _MASKED_SCORE
         weights_BNSS = ops.cast(ops.softmax(scores_BNSS), value_BNSH.dtype)
         weights_BNSS = self.attention_dropout(weights_BNSS, training=training)
         context_BSNH = ops.transpose(ops.matmul(weights_BNSS, value_BNSH), (0, 2, 1, 3))

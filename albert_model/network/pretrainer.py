@@ -15,6 +15,9 @@ from albert_model.network.layers import LayerFactory
 
 ENCODER_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 MLM_POSITIONS = "masked_lm_positions"
+# Of rows with several examples; see `AlbertEncoder.call`.
+PACKING_INPUTS = ("position_ids", "example_numbers")
+SOP_POSITIONS = "sentence_order_positions"
 
 
 class AlbertPretrainer(keras.Model):
@@ -45,16 +48,22 @@ class AlbertPretrainer(keras.Model):
         """Runs encoder and heads.
 
         Args:
-          inputs: the encoder's inputs, int [B, S] each, and `masked_lm_positions`, int [B, P].
+          inputs: the encoder's inputs, int [B, S] each, and `masked_lm_positions`, int [B, P]. Where rows hold up to K
+            examples, `sentence_order_positions`, int [B, K], too: the place of each one's [CLS].
           training: whether dropout acts.
 
         Returns:
-          The encoder's outputs, `mlm_logits` [B, P, V] and `sop_logits` [B, 2].
+          The encoder's outputs, `mlm_logits` [B, P, V] and `sop_logits` [B, 2], or [B, K, 2].
         """
-        outputs = self.encoder(*(inputs[name] for name in ENCODER_INPUTS), training=training)
+        packing = {name: inputs[name] for name in PACKING_INPUTS if name in inputs}
+        outputs = self.encoder(*(inputs[name] for name in ENCODER_INPUTS), **packing, training=training)
         embeddings_VE = self.encoder.word_embeddings.embeddings
         mlm_logits = self.mlm_head(outputs["sequence_output"], inputs[MLM_POSITIONS], embeddings_VE)
-        return outputs | {"mlm_logits": mlm_logits, "sop_logits": self.sop_head(outputs["pooled_output"])}
+        pooled = outputs["pooled_output"]
+        if SOP_POSITIONS in inputs:
+            cls_BKD = ops.take_along_axis(outputs["sequence_output"], inputs[SOP_POSITIONS][..., None], axis=1)
+            pooled = self.encoder.pool(cls_BKD)
+        return outputs | {"mlm_logits": mlm_logits, "sop_logits": self.sop_head(pooled)}
 
 
 def score_examples(outputs: Mapping[str, Any], labels: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,10 +72,11 @@ def score_examples(outputs: Mapping[str, Any], labels: Mapping[str, Any]) -> dic
     Args:
       outputs: of `AlbertPretrainer`.
       labels: `masked_lm_ids` int [B, P], `masked_lm_weights` float [B, P] (0 at padding),
-        `sentence_order_label` int [B], `sentence_order_weight` int [B] (0 where the label says nothing).
+        `sentence_order_label` int [B], `sentence_order_weight` int [B] (0 where the label says nothing); [B, K] each
+        where rows hold up to K examples.
 
     Returns:
-      float32 [B] each: `mlm_loss` (nats, summed over predictions), `mlm_predictions`, `mlm_hits`, `sop_loss`,
+      Sums of each row, float32 [B] each: `mlm_loss` (nats), `mlm_predictions`, `mlm_hits`, `sop_loss`,
       `sop_predictions`, `sop_hits`.
     """
     mlm_logits = ops.cast(outputs["mlm_logits"], "float32")
@@ -83,7 +93,12 @@ def score_examples(outputs: Mapping[str, Any], labels: Mapping[str, Any]) -> dic
         "mlm_loss": ops.sum(mlm_loss * weights, -1),
         "mlm_predictions": ops.sum(weights, -1),
         "mlm_hits": ops.sum(ops.cast(mlm_hits, "float32") * weights, -1),
-        "sop_loss": sop_loss * sop_weights,
-        "sop_predictions": sop_weights,
-        "sop_hits": ops.cast(sop_hits, "float32") * sop_weights,
+        "sop_loss": _row_sums(sop_loss * sop_weights),
+        "sop_predictions": _row_sums(sop_weights),
+        "sop_hits": _row_sums(ops.cast(sop_hits, "float32") * sop_weights),
     }
+
+
+def _row_sums(values):
+    """[B] or [B, K] → [B]."""
+    return ops.sum(ops.reshape(values, (ops.shape(values)[0], -1)), -1)

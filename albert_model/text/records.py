@@ -33,6 +33,11 @@ def ragged(rows: Ragged) -> pa.Array:
     return pa.LargeListArray.from_arrays(rows.offsets, pa.array(rows.values, pa.int64()))
 
 
+def matrix(rows: np.ndarray) -> pa.Array:
+    """A list column of rows of one length: int64, or float32."""
+    return pa.LargeListArray.from_arrays(np.arange(len(rows) + 1) * rows.shape[1], pa.array(rows.ravel()))
+
+
 def scalars(values: np.ndarray | Sequence[str]) -> pa.Array:
     """A list column with one value a row: int64, or UTF-8."""
     column = pa.array(values) if isinstance(values, np.ndarray) else pa.array(values, pa.large_binary())

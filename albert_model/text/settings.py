@@ -42,6 +42,13 @@ class ExampleSettings(pydantic.BaseModel):
         description="static: masks stand in the records, others in each copy, as in ALBERT. deferred: fresh ones are "
         "drawn each time that training reads an example. What is held out is always masked statically.",
     )
+    packing: Literal["none", "bins", "pack"] = pydantic.Field(
+        default="none",
+        description="What is done about padding in training examples. bins: files for each `bin_width` of lengths, so "
+        "that a batch is as wide as its bin. pack: several short examples in a row, which do not attend to each other.",
+    )
+    bin_width: int = pydantic.Field(default=64, ge=1, description="Lengths in a bin.")
+    examples_per_row: int = pydantic.Field(default=4, ge=2, description="Examples packed into a row at most.")
     random_seed: int = pydantic.Field(default=12345, ge=0, description="Keys every random draw.")
 
     @pydantic.model_validator(mode="after")

@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-# Turns serialised examples, string [B], into the model's inputs and labels, [B, …] each.
+# Turns serialised examples, string [B], into the model's inputs and labels, [B, …] each; to train on, those of a step.
 Parse = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+ParseToTrain = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 _PARSERS = 2  # a parser makes some 100,000 examples a second
 _PREFETCHED = 4  # batches
 _SHUFFLED_AT_ONCE = 200_000  # records; compact ones, so some 100 MB
 
 
 def training_batches(
-    files: Sequence[str], parse: Parse, batch_size: int, epochs: int, seed: int, start_step: int
+    files: Sequence[str], parse: ParseToTrain, batch_size: int, epochs: int, seed: int, start_step: int
 ) -> tf.data.Dataset:
     """Full batches of all epochs from `start_step` on, each epoch in its own order.
 
@@ -30,8 +31,8 @@ def training_batches(
         )
         return records.batch(batch_size, drop_remainder=True)
 
-    batches = tf.data.Dataset.range(epochs).flat_map(epoch_batches).skip(start_step)
-    return _parsed(batches, parse)
+    batches = tf.data.Dataset.range(epochs).flat_map(epoch_batches).enumerate().skip(start_step)
+    return _parsed(batches, lambda step, serialized: parse(serialized, step))
 
 
 def evaluation_batches(files: Sequence[str], parse: Parse, batch_size: int) -> tf.data.Dataset:
@@ -39,7 +40,7 @@ def evaluation_batches(files: Sequence[str], parse: Parse, batch_size: int) -> t
     return _parsed(tf.data.TFRecordDataset(sorted(files)).batch(batch_size), parse)
 
 
-def _parsed(batches: tf.data.Dataset, parse: Parse) -> tf.data.Dataset:
+def _parsed(batches: tf.data.Dataset, parse: Callable[..., dict[str, tf.Tensor]]) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
     # Batches are already made for all replicas; the strategy must split them, not the files.

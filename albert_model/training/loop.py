@@ -18,7 +18,7 @@ from albert_model.config import AlbertConfig
 from albert_model.errors import InputError
 from albert_model.network.pretrainer import AlbertPretrainer, score_examples
 from albert_model.training.checkpoints import Checkpoints
-from albert_model.training.input_pipeline import Parse, evaluation_batches, training_batches
+from albert_model.training.input_pipeline import Parse, ParseToTrain, evaluation_batches, training_batches
 from albert_model.training.lamb import Lamb
 from albert_model.training.metrics import MetricsWriter, summarize
 from albert_model.training.schedules import warmup_then_decay
@@ -36,14 +36,15 @@ class TrainingData:
 
     Attributes:
       train_files, eval_files: TFRecord shards.
-      train_examples: records in `train_files`.
-      parse: see `input_pipeline.Parse`.
+      train_records: records in `train_files`.
+      parse_train, parse_eval: see `input_pipeline.Parse`.
     """
 
     train_files: Sequence[str]
     eval_files: Sequence[str]
-    train_examples: int
-    parse: Parse
+    train_records: int
+    parse_train: ParseToTrain
+    parse_eval: Parse
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ def train(
     Raises:
       InputError: there are fewer examples than a batch needs.
     """
-    total_steps = settings.total_steps(data.train_examples)
+    total_steps = settings.total_steps(data.train_records)
     if total_steps == 0:
         raise InputError(
-            f"training.batch_size: {settings.batch_size} is more than the {data.train_examples} training examples. "
+            f"training.batch_size: {settings.batch_size} is more than the {data.train_records} training examples. "
             "Lower it, raise examples.dupe_factor, or add text."
         )
     training = _Training(config, settings, total_steps, make_strategy(settings), initial_weights, folders)
@@ -194,7 +195,12 @@ class _Training:
 
     def _batches(self, data: TrainingData, start: int):
         batches = training_batches(
-            data.train_files, data.parse, self.settings.batch_size, self.settings.epochs, self.settings.seed, start
+            data.train_files,
+            data.parse_train,
+            self.settings.batch_size,
+            self.settings.epochs,
+            self.settings.seed,
+            start,
         )
         return map(self._divide, batches)
 
@@ -210,7 +216,7 @@ class _Training:
         return self.strategy.experimental_distribute_values_from_function(rows_of)
 
     def _evaluate(self, data: TrainingData) -> dict[str, float]:
-        batches = evaluation_batches(data.eval_files, data.parse, self.settings.batch_size)
+        batches = evaluation_batches(data.eval_files, data.parse_eval, self.settings.batch_size)
         interval = _Interval()
         for batch in batches.take(self.settings.max_eval_batches):
             interval.add(self.eval_step(self._divide(batch)))

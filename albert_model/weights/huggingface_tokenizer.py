@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import sentencepiece
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from albert_model.text.sentencepiece_model import character_table
 from albert_model.text.vocabulary import Vocabulary
 
 SENTENCEPIECE_FILE = "spiece.model"
@@ -77,7 +77,7 @@ def _added(number: int, piece: str) -> dict[str, Any]:
 
 def _normalizers(vocabulary: Vocabulary) -> list[dict[str, Any]]:
     quotes = [{"type": "Replace", "pattern": {"String": mark}, "content": '"'} for mark in ("``", "''")]
-    table = _character_table(vocabulary.content)
+    table = character_table(vocabulary.content)
     return [
         *quotes,
         {"type": "NFKD"},
@@ -112,20 +112,3 @@ def _template(vocabulary: Vocabulary) -> dict[str, Any]:
         "pair": [*single, text("B", 1), special("[SEP]", 1)],
         "special_tokens": {piece: {"id": piece, "ids": [i], "tokens": [piece]} for piece, i in ids.items()},
     }
-
-
-def _character_table(model: bytes) -> bytes:
-    """SentencePiece's own normalisation: `normalizer_spec.precompiled_charsmap` of sentencepiece_model.proto.
-
-    The message is declared here with these two fields: the package's own declaration does not load beside TFX's
-    protobuf.
-    """
-    file = descriptor_pb2.FileDescriptorProto(name="albert_spm.proto", package="albert_spm")
-    normalizer = file.message_type.add(name="NormalizerSpec")
-    normalizer.field.add(name="precompiled_charsmap", number=2, type=12, label=1)  # optional bytes
-    root = file.message_type.add(name="ModelProto")
-    root.field.add(name="normalizer_spec", number=3, type=11, label=1, type_name=".albert_spm.NormalizerSpec")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    kind = message_factory.GetMessageClass(pool.FindMessageTypeByName("albert_spm.ModelProto"))
-    return kind.FromString(model).normalizer_spec.precompiled_charsmap

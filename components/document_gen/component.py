@@ -13,7 +13,7 @@ from components.document_gen import executor
 
 # Raise it when the results of any component change for the same inputs. TFX's cache knows inputs and settings but
 # not code; with new documents everything after them is made anew.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 class DocumentGen(FileBasedExampleGen):
@@ -27,24 +27,22 @@ class DocumentGen(FileBasedExampleGen):
       pattern: files below it; `{SPAN}` or `{YYYY}-{MM}-{DD}` stands for the span, the folders between it and the
         file name the domain.
       eval_fraction: share of documents that is held out.
-      max_sentences: longer documents are cut.
+      settings: JSON of `albert_model.text.documents.DocumentSettings`.
       span: None for the latest one.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(
-        self, input_base: str, pattern: str, eval_fraction: float, max_sentences: int, span: int | None = None
-    ):
+    def __init__(self, input_base: str, pattern: str, eval_fraction: float, settings: str, span: int | None = None):
         held_out = round(eval_fraction * BUCKETS)
         splits = [
             example_gen_pb2.SplitConfig.Split(name="train", hash_buckets=BUCKETS - held_out),
             example_gen_pb2.SplitConfig.Split(name="eval", hash_buckets=held_out),
         ]
-        settings = struct_pb2.Struct()
-        settings.update({"max_sentences": max_sentences, "code_version": CODE_VERSION})
+        packed = struct_pb2.Struct()
+        packed.update({"settings": settings, "code_version": CODE_VERSION})
         custom_config = example_gen_pb2.CustomConfig()
-        custom_config.custom_config.Pack(settings)
+        custom_config.custom_config.Pack(packed)
         super().__init__(
             input_base=input_base,
             input_config=example_gen_pb2.Input(splits=[example_gen_pb2.Input.Split(name="documents", pattern=pattern)]),

@@ -10,6 +10,7 @@ from components.initial_model import executor
 def InitialModel(
     model: tfx.dsl.components.OutputArtifact[standard_artifacts.Model],
     model_config: tfx.dsl.components.Parameter[str],
+    extend_vocabulary: tfx.dsl.components.Parameter[bool] = False,
     blessed_model: tfx.dsl.components.InputArtifact[standard_artifacts.Model] = None,
     converted_model: tfx.dsl.components.InputArtifact[standard_artifacts.Model] = None,
 ):
@@ -24,5 +25,6 @@ def InitialModel(
 
     Args:
       model_config: JSON of the AlbertConfig that is to be trained.
+      extend_vocabulary: whether the model to start from may have fewer pieces; TokenizerTrainer adds the others.
     """
-    executor.choose(model, blessed_model, converted_model, model_config)
+    executor.choose(model, blessed_model, converted_model, model_config, extend_vocabulary)

@@ -24,6 +24,7 @@ def choose(
     blessed_model: types.Artifact | None,
     converted_model: types.Artifact | None,
     model_config: str,
+    extend_vocabulary: bool = False,
 ) -> None:
     """Writes the package to start from, if there is one, and a manifest that says where it is from.
 
@@ -38,7 +39,9 @@ def choose(
         return
     source = CONVERTED if blessed_model is None else BLESSED
     start = package.read(package_folder(chosen.uri))
-    _check_same_network(start.config, AlbertConfig.model_validate_json(model_config), source, chosen.uri)
+    _check_same_network(
+        start.config, AlbertConfig.model_validate_json(model_config), source, chosen.uri, extend_vocabulary
+    )
     package.write(package_folder(output.uri), start)
     _log.info("starting from the %s %s", source, chosen.uri)
     manifests.write(
@@ -46,12 +49,16 @@ def choose(
     )
 
 
-def _check_same_network(start: AlbertConfig, wanted: AlbertConfig, source: str, uri: str) -> None:
+def _check_same_network(start: AlbertConfig, wanted: AlbertConfig, source: str, uri: str, extend: bool) -> None:
     """What the weights were made for must be the same; dropout and the like may change."""
     old, new = start.network(), wanted.network()
-    different = [f"{key} {old[key]} there, {new[key]} here" for key in old if old[key] != new[key]]
+    different = {key for key in old if old[key] != new[key]}
+    grows = old["vocab_size"] < new["vocab_size"]
+    if extend and grows:
+        different -= {"vocab_size"}
     if different:
+        said = "; ".join(f"{key} {old[key]} there, {new[key]} here" for key in old if key in different)
         raise InputError(
-            f"model: differs from the {source} that training would start from, {uri}: {'; '.join(different)}. "
-            "Use its config, or set start: random."
+            f"model: differs from the {source} that training would start from, {uri}: {said}. Use its config, or set "
+            + ("tokenizer.extend: true." if different == {"vocab_size"} and grows else "start: random.")
         )

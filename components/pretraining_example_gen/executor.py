@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -16,12 +17,13 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
 
 from albert_model.errors import InputError
+from albert_model.text import packing
 from albert_model.text.documents import SPLITS
 from albert_model.text.examples import Examples, decode_documents, encode_examples, make_examples
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer, read_vocabulary, write_vocabulary
 from albert_model.weights.package import VOCABULARY
-from components import manifests
+from components import manifests, progress
 from components.sharding import (
     COUNTS,
     Record,
@@ -56,7 +58,7 @@ class Executor(BaseBeamExecutor):
         tokenizer = read_vocabulary(vocabulary)
         text = manifests.read(documents.uri)
 
-        counts = self._write_examples(documents.uri, examples.uri, vocabulary, settings, text["read"]["text_bytes"])
+        counts = self._write_examples(documents.uri, examples.uri, vocabulary, settings, text)
         for split in SPLITS:
             if not counts[split]:
                 raise InputError(
@@ -75,13 +77,17 @@ class Executor(BaseBeamExecutor):
         manifests.write(examples, _manifest(counts, text, settings, tokenizer))
 
     def _write_examples(
-        self, documents_uri: str, uri: str, vocabulary: str, settings: ExampleSettings, text_bytes: int
+        self, documents_uri: str, uri: str, vocabulary: str, settings: ExampleSettings, text: dict[str, Any]
     ) -> Counter[str]:
         copies = {"train": settings.dupe_factor, "eval": 1}
-        size = text_bytes * _BYTES_PER_TEXT_BYTE
-        write = WriteShards(uri, {split: shards_for(size * copies[split]) for split in SPLITS})
+        join = {"train": partial(packing.pack, settings=settings)} if settings.packing == "pack" else {}
+        write = WriteShards(uri, _shards(settings, text["read"]["text_bytes"] * _BYTES_PER_TEXT_BYTE, copies), join)
+        progress_folder = os.path.join(write.temporary_folder, "progress")
         counts_path = os.path.join(uri, "counts.json")
-        with self._make_beam_pipeline() as pipeline:
+        with (
+            progress.lines(progress_folder, text["documents"], "documents made into examples", _log),
+            self._make_beam_pipeline() as pipeline,
+        ):
             made = [
                 pipeline
                 | f"List{split}" >> beam.Create(split_files(documents_uri, split))
@@ -89,7 +95,7 @@ class Executor(BaseBeamExecutor):
                 | f"Read{split}" >> beam.io.ReadAllFromTFRecord()
                 | f"Batch{split}" >> beam.BatchElements(min_batch_size=_BATCH, max_batch_size=_BATCH)
                 | f"Make{split}Examples"
-                >> beam.ParDo(_MakeExamples(vocabulary, split, settings, copies[split])).with_outputs(
+                >> beam.ParDo(_MakeExamples(vocabulary, split, settings, copies[split], progress_folder)).with_outputs(
                     COUNTS, main="records"
                 )
                 for split in SPLITS
@@ -100,32 +106,70 @@ class Executor(BaseBeamExecutor):
         return read_counts(counts_path)
 
 
+def _shards(settings: ExampleSettings, size: int, copies: dict[str, int]) -> dict[str, int]:
+    """How many shards each split has, or each length bin of it, from the bytes of its records' copies.
+
+    How many records a bin gets is known only afterwards, so each has shards enough for all: none becomes too large.
+    """
+    counts = {split: shards_for(size * copies[split]) for split in SPLITS}
+    if settings.packing != "bins":
+        return counts
+    bins = np.unique(_bins(np.arange(1, settings.max_seq_length + 1), settings))
+    return {_bin_name(upper_end): counts["train"] for upper_end in bins.tolist()} | {"eval": counts["eval"]}
+
+
+def _bins(lengths: np.ndarray, settings: ExampleSettings) -> np.ndarray:
+    """The longest example of each one's bin."""
+    return np.minimum(-(-lengths // settings.bin_width) * settings.bin_width, settings.max_seq_length)
+
+
+def _bin_name(upper_end: int) -> str:
+    return f"train/length-{upper_end:05d}"
+
+
 class _MakeExamples(beam.DoFn):
     """Batches of serialised documents → lists of records; counts on the side. One tokenizer a process."""
 
-    def __init__(self, vocabulary: str, split: str, settings: ExampleSettings, copies: int):
+    def __init__(self, vocabulary: str, split: str, settings: ExampleSettings, copies: int, progress_folder: str):
         self._vocabulary, self._split, self._copies = vocabulary, split, copies
-        self._settings = settings.model_dump_json()
+        self._settings, self._progress_folder = settings.model_dump_json(), progress_folder
         self._shared = shared.Shared()
 
     def setup(self):
         self._tokenizer = self._shared.acquire(lambda: read_vocabulary(self._vocabulary), tag=self._vocabulary)
         self._parsed = ExampleSettings.model_validate_json(self._settings)
+        self._masked = self._split == "eval" or self._parsed.masking == "static"
+        self._progress = progress.Reporter(self._progress_folder)
 
     def process(self, batch: list[bytes]):
         counts: Counter[str] = Counter()
         documents = decode_documents(batch)
-        masked = self._split == "eval" or self._parsed.masking == "static"
-        for examples in make_examples(documents, self._tokenizer, self._parsed, self._copies, masked, counts):
+        for examples in make_examples(documents, self._tokenizer, self._parsed, self._copies, self._masked, counts):
+            slots = self._slots(examples)
             _count(examples, counts)
-            values = encode_examples(examples)
-            yield [Record(self._split, key, value) for key, value in zip(examples.keys, values, strict=True)]
+            counts[f"{self._split}_tokens"] += len(examples.input_ids.values)
+            counts[f"{self._split}_slots"] += int(slots.sum())
+            rows = zip(self._places(slots), examples.keys, encode_examples(examples), strict=True)
+            yield [Record(*row) for row in rows]
+        self._progress.add(len(batch))
         yield beam.pvalue.TaggedOutput(COUNTS, counts)
+
+    def _slots(self, examples: Examples) -> np.ndarray:
+        """Positions that each example takes in a batch."""
+        lengths = examples.input_ids.lengths
+        if self._split == "train" and self._parsed.packing == "bins":
+            return _bins(lengths, self._parsed)
+        return np.full(len(lengths), self._parsed.max_seq_length)
+
+    def _places(self, slots: np.ndarray) -> list[str]:
+        """Which files each example belongs to."""
+        if self._split == "train" and self._parsed.packing == "bins":
+            return [_bin_name(upper_end) for upper_end in slots.tolist()]
+        return [self._split] * len(slots)
 
 
 def _count(examples: Examples, counts: Counter[str]) -> None:
     lengths = examples.input_ids.lengths
-    counts["tokens"] += int(lengths.sum())
     counts["predictions"] += len(examples.masked_lm_ids.values) if examples.masked_lm_ids else 0
     counts["swapped"] += int(examples.sentence_order_label.sum())
     counts["ordered"] += int(examples.sentence_order_weight.sum())
@@ -143,10 +187,12 @@ def _manifest(
     return {
         "examples": counts["train"] + counts["eval"],
         "train_examples": counts["train"],
+        "train_records": counts["train_written"],  # rows, where examples are packed
         "eval_examples": counts["eval"],
         "documents": text["documents"],
         "documents_fingerprint": text["fingerprint"],
-        "tokens": counts["tokens"],
+        "tokens": counts["train_tokens"] + counts["eval_tokens"],
+        "padding_share": _padding_share(counts, settings),
         "predictions": counts["predictions"],
         "swapped": counts["swapped"],
         "ordered": counts["ordered"],
@@ -156,3 +202,9 @@ def _manifest(
         "tokenizer_fingerprint": tokenizer.fingerprint,
         "settings": json.loads(settings.model_dump_json()),
     }
+
+
+def _padding_share(counts: Counter[str], settings: ExampleSettings) -> float:
+    """Share of the positions of training batches that hold no piece."""
+    rows = counts["train_written"] * settings.max_seq_length
+    return round(1 - counts["train_tokens"] / (rows if settings.packing == "pack" else counts["train_slots"]), 4)

@@ -1,11 +1,17 @@
 import gzip
+from collections import Counter
 
+import apache_beam as beam
+import numpy as np
 import pytest
 import tensorflow as tf
+from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
 
-from albert_model.text.documents import identify, split_of
+from albert_model.text.documents import SPLITS, DocumentSettings, identify, split_of
 from albert_model.text.examples import decode_documents
 from components import manifests
+from components.document_gen import executor
 from components.document_gen.component import DocumentGen
 from components.document_gen.executor import domain_base, domain_of
 from components.sharding import split_files
@@ -15,9 +21,10 @@ from tests.components.local import run_components, write_corpus
 PATTERN = "span-{SPAN}/*/*.txt*"
 
 
-def generate(tmp_path, files, pattern=PATTERN, max_sentences=100, eval_fraction=0.3, span=None):
+def generate(tmp_path, files, pattern=PATTERN, eval_fraction=0.3, span=None, **settings):
     corpus = write_corpus(tmp_path / "corpus", files)
-    component = DocumentGen(str(corpus), pattern, eval_fraction, max_sentences, span)
+    settings = DocumentSettings(**settings).model_dump_json()
+    component = DocumentGen(str(corpus), pattern, eval_fraction, settings, span)
     return run_components(tmp_path / "root", [component])["DocumentGen"].outputs["examples"]
 
 
@@ -62,21 +69,77 @@ def test_documents_splits_domains_and_counts(tmp_path):
 
     manifest = manifests.read(artifact.uri)
     assert manifest["documents"] == len(everything) == 50
-    assert manifest["dropped"] == {"duplicate_documents": 5}
+    assert manifest["dropped"] == {
+        "duplicate_documents": 5,
+        "near_duplicate_documents": 0,
+        "invalid_utf8_lines": 0,
+    }
     assert (manifest["read"]["files"], manifest["read"]["sentences"]) == (4, 110)
     assert artifact.custom_properties["train_documents"].int_value == len(found["train"])
     assert artifact.custom_properties["span"].int_value == 1
 
 
-def test_the_same_text_in_other_files_gives_the_same_bytes(tmp_path):
-    one = generate(tmp_path / "one", {"x/all.txt": texts(60)})
-    many = {f"x/{9 - i}.txt": texts(10, start=10 * i) for i in range(6)}
-    other = generate(tmp_path / "other", many)
-    for split in ("train", "eval"):
-        shards = [[tf.io.gfile.GFile(p, "rb").read() for p in split_files(a.uri, split)] for a in (one, other)]
-        assert shards[0] == shards[1]
-        assert shards[0][0]
-    assert manifests.read(one.uri)["fingerprint"] == manifests.read(other.uri)["fingerprint"]
+def test_the_same_text_in_other_files_gives_the_same_bytes(tmp_path, monkeypatch):
+    """One file, several in another order, and one that many workers read. Some text is in two domains."""
+    settings = {"near_duplicates": "drop", "max_sentences_per_document": 2}
+    text = texts(30) + "\nLong one.\nLong two.\nLong three.\n\n" + texts(30, start=30)
+    one = generate(tmp_path / "one", {"x/all.txt": text, "other/all.txt": texts(20)}, **settings)
+    parts = {f"x/{9 - i}.txt": part for i, part in enumerate(text.split("\n\n"))}
+    other = generate(tmp_path / "other", {"other/0.txt.gz": gzip.compress(texts(20).encode())} | parts, **settings)
+    monkeypatch.setattr(executor, "_RANGE_BYTES", 50)
+    windows = {"x/z.txt": text.replace("\n", "\r\n"), "other/a.txt": texts(20)}
+    ranges = generate(tmp_path / "ranges", windows, **settings)
+    shards = [
+        [tf.io.gfile.GFile(path, "rb").read() for split in SPLITS for path in split_files(artifact.uri, split)]
+        for artifact in (one, other, ranges)
+    ]
+    assert shards[0][0]
+    assert shards[0] == shards[1] == shards[2]
+    first, *rest = [{k: v for k, v in manifests.read(a.uri).items() if k != "settings"} for a in (one, other, ranges)]
+    assert first["documents"] == 62 - first["dropped"]["near_duplicate_documents"]
+    assert first["dropped"]["duplicate_documents"] == 20
+    for manifest in rest:
+        assert manifest | {"read": {}} == first | {"read": {}}
+    assert first["read"] == rest[1]["read"]
+
+
+def test_near_duplicates_are_dropped_across_files_and_splits(tmp_path):
+    """Of each pair the document with the smaller id stays, whatever file or split the other one is in."""
+    vocabulary = [f"word{i}" for i in range(500)]
+    random = np.random.RandomState(0)
+    originals = [[" ".join(random.choice(vocabulary, 12)) + "." for _ in range(10)] for _ in range(60)]
+    changed = [[*sentences[:-1], sentences[-1].replace("word", "Word", 1) + " More."] for sentences in originals[:40]]
+    first, second = ("\n\n".join(map("\n".join, some)) for some in (originals, changed))
+    files = {"x/a.txt": first, "y/b.txt": second}
+    artifact = generate(tmp_path, files, eval_fraction=0.5, near_duplicates="drop")
+    kept = {d.document_id for split in SPLITS for d in documents_of(artifact, split)}
+    pairs = [(identify(a), identify(b)) for a, b in zip(originals[:40], changed, strict=True)]
+    assert kept == {min(pair) for pair in pairs} | {identify(sentences) for sentences in originals[40:]}
+    assert any(split_of(a, 0.5) != split_of(b, 0.5) for a, b in pairs)
+    manifest = manifests.read(artifact.uri)
+    assert manifest["documents"] == 60
+    assert manifest["dropped"]["near_duplicate_documents"] == 40
+    assert manifest["dropped"]["duplicate_documents"] == 0
+
+
+def test_damaged_lines_and_prose(tmp_path, caplog):
+    prose = "".join(f"Dr. Bell wrote\npage {i} today. It is\nlong.\n\n" for i in range(40)).encode()
+    files = {"x/a.txt": prose, "x/b.txt": b"A\xff.\n\xff\xfa\n"}
+    artifact = generate(tmp_path, files, invalid_utf8="skip", sentences="split")
+    manifest = manifests.read(artifact.uri)
+    assert manifest["dropped"]["invalid_utf8_lines"] == 2
+    assert manifest["settings"]["invalid_utf8"] == "skip"
+    assert manifest["read"]["sentences"] == 80
+    found = {d.sentences for split in SPLITS for d in documents_of(artifact, split)}
+    assert found == {(f"Dr. Bell wrote page {i} today.", "It is long.") for i in range(40)}
+    assert "2 lines are not UTF-8 and were left out" in caplog.text
+
+
+def test_counts_are_published_as_counters_of_beam():
+    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+        _ = pipeline | beam.Create([Counter(train=2, key_sum=2**127), Counter(train=3)]) | beam.Map(executor._publish)
+    counters = pipeline.result.metrics().query(MetricsFilter().with_namespace("albert.documents"))["counters"]
+    assert {counter.key.metric.name: counter.committed for counter in counters} == {"train": 5}
 
 
 def test_the_fingerprint_tells_texts_apart(tmp_path):
@@ -86,14 +149,14 @@ def test_the_fingerprint_tells_texts_apart(tmp_path):
 
 def test_a_corpus_without_blank_line_is_one_document_with_a_warning(tmp_path, caplog):
     text = "".join(f"Sentence {i}.\n" for i in range(500))
-    artifact = generate(tmp_path, {"x/a.txt": text}, max_sentences=20)
+    artifact = generate(tmp_path, {"x/a.txt": text}, max_sentences_per_document=20)
     manifest = manifests.read(artifact.uri)
     assert (manifest["documents"], manifest["read"]["cut_documents"]) == (25, 24)
     assert "a.txt: no blank line, so it is one document, cut every 20" in caplog.text
 
 
 def test_a_short_corpus_without_blank_line_is_cut_finer_so_that_some_is_held_out(tmp_path, caplog):
-    """At 100 sentences a document, these two would all fall into one split."""
+    """At 256 sentences a document, these two would all fall into one split."""
     text = "".join(f"Sentence {i}.\n" for i in range(120))
     artifact = generate(tmp_path, {"x/a.txt": text, "x/empty.txt": "\n"}, eval_fraction=0.1)
     manifest = manifests.read(artifact.uri)
@@ -126,13 +189,15 @@ def test_leftovers_of_editors_are_passed_over(tmp_path, caplog):
     ("files", "message"),
     [
         ({"x/a.txt": texts(9).encode() + b"\ncaf\xe9\n"}, r"a.txt, line 28: not UTF-8"),
+        ({"x/a.txt.gz": gzip.compress(texts(9).encode() + b"\ncaf\xe9\n")}, r"a.txt.gz, line 28: not UTF-8"),
+        ({"x/a.txt": gzip.compress(texts(9).encode())}, "a.txt: is gzipped, but its name does not end in .gz"),
         ({"x/a.txt": "\n \n\n"}, "the files hold no text"),
         ({"x/a.txt": ""}, "the files hold no text"),
         ({"x/a.txt.gz": gzip.compress(texts(50).encode())[:-20]}, "a.txt.gz: damaged gzip file"),
         ({"x/a.txt.gz": texts(50)}, "a.txt.gz: damaged gzip file"),
         ({"x/a.txt": "One.\nTwo.\n"}, "no document of 1 falls into the"),
     ],
-    ids=["not utf-8", "blank lines", "empty", "truncated gzip", "no gzip", "one document"],
+    ids=["not utf-8", "gzipped", "wrong name", "blank lines", "empty", "truncated gzip", "no gzip", "one document"],
 )
 def test_bad_text_is_refused_with_file_and_remedy(tmp_path, files, message):
     assert message in refusal(tmp_path, files)

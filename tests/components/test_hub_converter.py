@@ -5,10 +5,12 @@ import pytest
 import tensorflow as tf
 
 from albert_model.errors import InputError
+from albert_model.text.tokenizer import read_vocabulary
 from albert_model.weights import package, tf1_checkpoint
 from components import ParityReport, Tokenizer, manifests
 from components.hub_converter.component import HubConverter
 from components.model_layout import package_folder
+from tests.albert_model.weights.small_models import random_model, write_checkpoint
 from tests.components.local import run_components
 
 
@@ -54,3 +56,11 @@ def test_a_source_without_a_vocabulary_fails_it(checkpoint, small_config, tmp_pa
     (tmp_path / "albert_config.json").write_text(small_config.to_json())
     with pytest.raises(InputError, match=r"has no vocabulary. Put its file"):
         converted(tmp_path / "root", tmp_path)
+
+
+def test_a_wordpiece_vocabulary_is_one_to_train_with(tmp_path):
+    made = random_model()
+    outputs = converted(tmp_path / "root", write_checkpoint(tmp_path / "source", made))
+    tokenizer = read_vocabulary(outputs["tokenizer"].uri)
+    assert (tokenizer.vocabulary.kind, tokenizer.pieces) == ("wordpiece", made.vocabulary.pieces)
+    assert manifests.read(outputs["model"].uri)["tokenizer_fingerprint"] == tokenizer.fingerprint

@@ -71,7 +71,16 @@ def test_a_blessed_model_goes_before_converted_weights(blessed, small_config, tm
     assert manifests.read(str(tmp_path))["model_uri"] == blessed.uri
 
 
-def test_two_tokenizers_are_told_apart():
-    manifests.check_same_tokenizer("a", "a", "examples")
-    with pytest.raises(InputError, match="examples was made with another tokenizer"):
-        manifests.check_same_tokenizer("a", "b", "examples")
+def test_a_larger_vocabulary_needs_to_be_asked_for(blessed, small_config, tmp_path):
+    wanted = small_config.model_copy(update={"vocab_size": 1200}).model_dump_json()
+    with pytest.raises(InputError, match=r"vocab_size 1000 there, 1200 here.*set tokenizer\.extend: true"):
+        executor.choose(model_at(tmp_path / "a"), blessed, None, wanted)
+    executor.choose(model_at(tmp_path / "b"), blessed, None, wanted, extend_vocabulary=True)
+    assert manifests.read(str(tmp_path / "b"))["source"] == "blessed model"
+
+
+@pytest.mark.parametrize("change", [{"vocab_size": 900}, {"vocab_size": 1200, "hidden_size": 64}])
+def test_nothing_else_may_change_with_the_vocabulary(blessed, small_config, tmp_path, change):
+    wanted = small_config.model_copy(update=change)
+    with pytest.raises(InputError, match="set start: random"):
+        executor.choose(model_at(tmp_path), blessed, None, wanted.model_dump_json(), extend_vocabulary=True)

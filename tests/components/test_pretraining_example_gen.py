@@ -1,11 +1,15 @@
 import re
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
 from albert_model.config import AlbertConfig
+from albert_model.text import records
+from albert_model.text.documents import DocumentSettings
 from albert_model.text.settings import ExampleSettings
-from albert_model.text.tokenizer import TokenizerSettings, read_vocabulary
+from albert_model.text.tokenizer import read_vocabulary
+from albert_model.text.vocabulary_training import TokenizerSettings
 from components import manifests
 from components.document_gen.component import DocumentGen
 from components.initial_model.component import InitialModel
@@ -17,9 +21,9 @@ from tests.components.local import run_components, write_corpus
 SETTINGS = ExampleSettings(max_seq_length=64, max_predictions_per_seq=10, dupe_factor=2)
 
 
-def generate(tmp_path, files, config: AlbertConfig):
+def generate(tmp_path, files, config: AlbertConfig, settings=SETTINGS):
     corpus = write_corpus(tmp_path / "corpus", files)
-    documents = DocumentGen(str(corpus), "span-{SPAN}/*/*.txt", 0.2, 256)
+    documents = DocumentGen(str(corpus), "span-{SPAN}/*/*.txt", 0.2, DocumentSettings().model_dump_json())
     initial = InitialModel(model_config=config.model_dump_json())
     tokenizer = TokenizerTrainer(
         documents=documents.outputs["examples"],
@@ -30,7 +34,7 @@ def generate(tmp_path, files, config: AlbertConfig):
     examples = PretrainingExampleGen(
         documents=documents.outputs["examples"],
         tokenizer=tokenizer.outputs["tokenizer"],
-        settings=SETTINGS.model_dump_json(),
+        settings=settings.model_dump_json(),
     )
     return run_components(tmp_path / "root", [documents, initial, tokenizer, examples])
 
@@ -71,12 +75,50 @@ def test_the_manifest_agrees_with_the_records(nodes):
     assert (manifest["examples"], manifest["tokens"], manifest["swapped"]) == (count, tokens, swapped)
     assert sum(manifest["lengths"].values()) == count
     assert max(map(int, manifest["lengths"])) == 64
+    assert manifest["train_records"] == manifest["train_examples"]
     assert manifest["tokenizer_fingerprint"] == read_vocabulary(f"{artifact.uri}/vocab").fingerprint
     assert manifest["settings"] == SETTINGS.model_dump()
     assert manifest["dropped"].keys() == {
-        *("duplicate_documents", "empty_documents", "empty_sentences"),
+        *("duplicate_documents", "near_duplicate_documents", "invalid_utf8_lines"),
+        *("empty_documents", "empty_sentences"),
         *("single_sentence_chunks", "single_sentence_pieces"),
     }
+
+
+LAYOUTS = {
+    "none": SETTINGS,
+    "bins": SETTINGS.model_copy(update={"packing": "bins", "bin_width": 16}),
+    "pack": SETTINGS.model_copy(update={"packing": "pack", "examples_per_row": 3, "short_seq_prob": 0.5}),
+    "deferred": SETTINGS.model_copy(update={"masking": "deferred", "packing": "pack"}),
+}
+
+
+def rows_of(path):
+    return records.decode(list(tf.data.TFRecordDataset(path).as_numpy_iterator())).to_pylist()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_padding_that_is_left_is_that_of_the_files(tmp_path, texts, small_config, layout):
+    made = generate(tmp_path, {"pg/all.txt": "\n".join(texts[:30])}, small_config, LAYOUTS[layout])
+    uri = made["PretrainingExampleGen"].outputs["examples"].uri
+    manifest = manifests.read(uri)
+    files = {Path(path).name: rows_of(path) for path in split_files(uri, "train")}
+    tokens = slots = 0
+    for name, rows in files.items():
+        width = int(name.removeprefix("length-").split("_")[0]) if layout == "bins" else 64
+        lengths = [len(row["input_ids"]) for row in rows]
+        assert all(width - 16 < length <= width if layout == "bins" else length <= 64 for length in lengths)
+        tokens, slots = tokens + sum(lengths), slots + width * len(rows)
+    assert len(files) == (4 if layout == "bins" else 1)
+    assert manifest["padding_share"] == round(1 - tokens / slots, 4)
+    everything = [row for rows in files.values() for row in rows]
+    assert manifest["train_records"] == len(everything)
+    assert manifest["train_examples"] == sum(len(row["segment_a_length"]) for row in everything)
+    assert all(("masked_lm_ids" in row) == (layout != "deferred") for row in everything)
+    (eval_file,) = split_files(uri, "eval")
+    for row in rows_of(eval_file):
+        assert len(row["segment_a_length"]) == 1
+        assert row["masked_lm_ids"]
 
 
 def test_text_that_is_not_one_sentence_a_line_is_pointed_out(tmp_path, texts, small_config, caplog):
@@ -91,11 +133,15 @@ def test_no_temporary_file_is_left(nodes):
     assert sorted(tf.io.gfile.listdir(uri)) == ["Split-eval", "Split-train", "manifest.json", "vocab"]
 
 
-def test_other_files_in_another_order_give_the_same_bytes(nodes, tmp_path, texts, small_config):
+@pytest.mark.parametrize("layout", ["none", "bins", "pack"])
+def test_other_files_in_another_order_give_the_same_bytes(nodes, tmp_path, texts, small_config, layout):
+    one = nodes
+    if layout != "none":
+        one = generate(tmp_path / "one", {"pg/all.txt": "\n".join(texts)}, small_config, LAYOUTS[layout])
     files = {f"pg/{99 - i}.txt": "\n".join(texts[i : i + 7]) for i in range(0, len(texts), 7)}
-    other = generate(tmp_path, files, small_config)
+    other = generate(tmp_path / "other", files, small_config, LAYOUTS[layout])
     for split in ("train", "eval"):
-        uris = [n["PretrainingExampleGen"].outputs["examples"].uri for n in (nodes, other)]
-        first, second = ([tf.io.gfile.GFile(p, "rb").read() for p in split_files(uri, split)] for uri in uris)
+        uris = [n["PretrainingExampleGen"].outputs["examples"].uri for n in (one, other)]
+        first, second = ({Path(p).name: Path(p).read_bytes() for p in split_files(uri, split)} for uri in uris)
         assert first == second
-        assert len(first[0]) > 10_000
+        assert max(map(len, first.values())) > 10_000

@@ -6,7 +6,7 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components import sharding
-from components.sharding import Record, WriteCounts, WriteShards, read_counts, shards_for, split_files
+from components.sharding import REMOVAL, Record, WriteCounts, WriteShards, read_counts, shards_for, split_files
 
 SHARDS = {"train": 3, "eval": 1}
 IN_MEMORY = ["--runner=FnApiRunner"]
@@ -62,6 +62,15 @@ def test_of_equal_keys_one_is_kept_and_the_others_are_counted(tmp_path):
     twice, counts = write(tmp_path / "twice", batches(10, RECORDS + RECORDS[:30]))
     assert once == twice
     assert (counts["train"], counts["eval"], counts["duplicates"]) == (180, 20, 30)
+
+
+def test_a_removal_takes_the_record_of_its_key_away(tmp_path):
+    kept, _ = write(tmp_path / "kept", batches(10, RECORDS[20:]))
+    removals = [Record(split, key, REMOVAL) for split, key, _ in RECORDS[:20]]
+    for i, records in enumerate([removals * 2 + RECORDS * 2, RECORDS + removals + RECORDS]):
+        files, counts = write(tmp_path / str(i), batches(10, records))
+        assert files == kept
+        assert (counts["train"], counts["eval"], counts["duplicates"], counts["removed"]) == (162, 18, 200, 20)
 
 
 def test_all_shards_are_written_even_empty_ones(tmp_path):

@@ -130,7 +130,7 @@ def test_the_pushed_files_agree_with_each_other(demo):
         network = pushed.network()
         network_weights.assign(network, pushed.weights | encoder_weights, "tf2_model.h5")
         tokenizer = read_vocabulary(folder / "vocab")
-        ids = tokenizer.encode(["The planner reads statistics.", "An index may be used."])
+        ids = tokenizer.encode(["The planner reads statistics.", "An index may be used."]).rows()
         sequence = [tokenizer.cls_id, *ids[0], tokenizer.sep_id, *ids[1], tokenizer.sep_id]
         inputs = {
             "input_word_ids": tf.constant([sequence]),

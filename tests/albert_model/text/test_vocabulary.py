@@ -27,10 +27,11 @@ def test_a_word_piece_list_is_found(tmp_path, name):
 
 
 def test_a_sentence_piece_model_is_found(tokenizer, tmp_path):
-    (tmp_path / "30k-clean.model").write_bytes(tokenizer.model)
+    (tmp_path / "30k-clean.model").write_bytes(tokenizer.vocabulary.content)
     (tmp_path / "30k-clean.vocab").write_text("<pad>\t0\n")
     found = read(tmp_path)
-    assert (found.file_name, found.kind, found.content) == ("30k-clean.model", "sentencepiece", tokenizer.model)
+    assert (found.file_name, found.kind) == ("30k-clean.model", "sentencepiece")
+    assert found.content == tokenizer.vocabulary.content
     assert found.pieces[:5] == ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
     assert len(found.pieces) == 1000
     assert not found.is_released
@@ -84,7 +85,7 @@ def test_a_word_piece_is_a_line(content, expected):
 def test_round_trip(tokenizer, tmp_path, do_lower_case):
     for made in (
         Vocabulary(WORD_PIECES, "vocab.txt", do_lower_case),
-        Vocabulary(tokenizer.model, "spm.model", do_lower_case),
+        Vocabulary(tokenizer.vocabulary.content, "spm.model", do_lower_case),
     ):
         assert made.write(tmp_path / made.kind) == tmp_path / made.kind / made.file_name
         assert read(tmp_path / made.kind) == made

@@ -8,33 +8,51 @@ import pytest
 import tensorflow as tf
 
 from albert_model.text.examples import RAGGED_FEATURES, SCALAR_FEATURES, encode_examples, make_examples
+from albert_model.text.packing import EXAMPLE_LENGTHS, pack, predictions_per_row
 from albert_model.text.settings import ExampleSettings
+from albert_model.training.deferred_masks import DeferredMasks
 from albert_model.training.loop import TrainingData
 from components.preprocessing_module import preprocessing_fn
 
-LENGTHS = {"max_seq_length": 32, "max_predictions_per_seq": 5}
+SETTINGS = ExampleSettings(max_seq_length=32, max_predictions_per_seq=5)
 
 
-def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    spec = {name: tf.io.VarLenFeature(tf.int64) for name in RAGGED_FEATURES + SCALAR_FEATURES}
-    return preprocessing_fn(tf.io.parse_example(serialized, spec), LENGTHS)
+def parser(settings, masks=None):
+    """As `components.trainer_module` makes it."""
+    packed = settings.packing == "pack"
+    names = (*RAGGED_FEATURES, *SCALAR_FEATURES, *([EXAMPLE_LENGTHS] if packed else []))
+    spec = {name: tf.io.VarLenFeature(tf.int64) for name in names}
+    shapes = {
+        "max_seq_length": settings.max_seq_length,
+        "max_predictions": predictions_per_row(settings),
+        "examples_per_row": settings.examples_per_row if packed else None,
+    }
+
+    def parse(serialized, step=None):
+        features = tf.io.parse_example(serialized, spec)
+        return preprocessing_fn(masks(features, step) if masks else features, shapes)
+
+    return parse
 
 
-def write_shards(folder, documents, tokenizer, splits):
-    """`splits`: documents and shards of each; gives the paths and the number of training examples."""
+def write_shards(folder, documents, tokenizer, splits, settings=SETTINGS, seed=1):
+    """`splits`: documents and shards of each; gives what to train on."""
     paths: dict[str, list[str]] = {}
     counts = Counter()
+    deferred = settings.masking == "deferred"
     for split, (chosen, shards) in splits.items():
-        settings = ExampleSettings(**LENGTHS)
-        made = make_examples(documents[chosen], tokenizer, settings, 1, True, Counter())
+        made = make_examples(documents[chosen], tokenizer, settings, 1, split == "eval" or not deferred, Counter())
         values = [value for examples in made for value in encode_examples(examples)]
+        if split == "train" and settings.packing == "pack":
+            values = pack(values, settings)
         counts[split] = len(values)
         paths[split] = [str(folder / f"{split}-{shard}") for shard in range(shards)]
         for shard, path in enumerate(paths[split]):
             with tf.io.TFRecordWriter(path) as writer:
                 for value in values[shard::shards]:
                     writer.write(value)
-    return TrainingData(paths["train"], paths["eval"], counts["train"], parse)
+    masks = DeferredMasks(tokenizer, settings, seed) if deferred else None
+    return TrainingData(paths["train"], paths["eval"], counts["train"], parser(settings, masks), parser(settings))
 
 
 @pytest.fixture(scope="session")

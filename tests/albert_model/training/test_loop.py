@@ -45,7 +45,7 @@ def test_steps_are_those_of_the_published_recipe(small_config, data, tmp_path, c
     initial = network_weights.read(network)
     expected = {name: value.astype(np.float64) for name, value in initial.items()}
     m, v = ({name: np.zeros(value.shape) for name, value in expected.items()} for _ in range(2))
-    batches = training_batches(data.train_files, data.parse, settings.batch_size, 1, settings.seed, 0).take(3)
+    batches = training_batches(data.train_files, data.parse_train, settings.batch_size, 1, settings.seed, 0).take(3)
     for learning_rate, batch in zip((0.0, 0.01 / 2, 0.01 / 3), batches, strict=True):
         network_weights.assign(network, expected, "reference")
         assert len(set(tf.reduce_sum(batch["masked_lm_weights"], 1).numpy())) > 1  # else a mean of means would do
@@ -154,7 +154,7 @@ def test_two_devices_train_as_one(tmp_path, data, small_config):
     config = without_dropout(small_config).to_json()
     for devices in (1, 2):
         target = tmp_path / f"{devices}.npz"
-        files = json.dumps([data.train_files, data.eval_files, data.train_examples])
+        files = json.dumps([data.train_files, data.eval_files, data.train_records])
         command = [sys.executable, "-m", "tests.albert_model.training.train_on_devices"]
         subprocess.run([*command, str(devices), target, config, files], check=True, cwd=ROOT, capture_output=True)
         weights[devices] = np.load(target)

@@ -10,7 +10,8 @@ import tensorflow as tf
 from albert_model.config import AlbertConfig
 from albert_model.training.loop import TrainingData, TrainingFolders, train
 from albert_model.training.settings import TrainingSettings
-from tests.albert_model.training.conftest import parse
+from tests.albert_model.training.conftest import SETTINGS as EXAMPLES
+from tests.albert_model.training.conftest import parser
 
 SETTINGS = TrainingSettings(batch_size=8, max_steps=10, learning_rate=0.01, warmup_steps=2, log_every=5)
 
@@ -25,7 +26,7 @@ def main(
     original = tf.distribute.MirroredStrategy
     tf.distribute.MirroredStrategy = lambda: original(names)
     folder = Path(target).with_suffix("")
-    data = TrainingData(train_files, eval_files, examples, parse)
+    data = TrainingData(train_files, eval_files, examples, parser(EXAMPLES), parser(EXAMPLES))
     weights, _ = train(config, SETTINGS, data, None, TrainingFolders(folder / "checkpoints", folder / "metrics"))
     np.savez(target, **weights)
 

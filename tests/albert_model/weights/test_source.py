@@ -214,12 +214,12 @@ def test_a_vocabulary_with_fewer_pieces_than_rows_is_taken_when_asked(checkpoint
 def test_a_vocabulary_that_has_the_released_ones_name_must_be_it(tokenizer, tmp_path):
     folder = write_checkpoint(tmp_path / "albert", random_model(changed(vocab_size=1000)))
     (folder / "vocab.txt").unlink()
-    Vocabulary(tokenizer.model, "30k-clean.model").write(folder)
+    Vocabulary(tokenizer.vocabulary.content, "30k-clean.model").write(folder)
     with pytest.raises(InputError, match=r"30k-clean\.model is not the vocabulary of the released ALBERT models"):
         read(folder)
-    assert read(folder, any_vocabulary=True).model.vocabulary.content == tokenizer.model
+    assert read(folder, any_vocabulary=True).model.vocabulary.content == tokenizer.vocabulary.content
     (folder / "30k-clean.model").rename(folder / "spm.model")
-    assert read(folder).model.vocabulary.content == tokenizer.model
+    assert read(folder).model.vocabulary.content == tokenizer.vocabulary.content
 
 
 # === Checksums ===
