@@ -1,6 +1,6 @@
 """Prints how many examples a core makes a second, beside NVIDIA LDDL, and what Beam adds to that.
 
-python benchmarks/examples.py              # our core and LDDL, round by round: 5 minutes, and 2 the first time
+python benchmarks/examples.py              # our core and LDDL, round by round: 6 minutes, 2 more the first time
 python benchmarks/examples.py --no-lddl    # our core alone: 2 minutes
 python benchmarks/examples.py --beam       # then the component, with one worker and with two: 10 minutes more
 python benchmarks/examples.py --memory     # then its memory at its peak: 2 minutes more
@@ -87,7 +87,7 @@ _VERSUS = (  # LDDL's name, ours, goal
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often the core is measured (default 3)")
-    parser.add_argument("--no-lddl", action="store_true", help="leave LDDL out; installing it takes 300 MB in build/")
+    parser.add_argument("--no-lddl", action="store_true", help="leave LDDL out; installing it takes 450 MB in build/")
     parser.add_argument("--beam", action="store_true", help="measure the component on Beam; takes 8 GB of disk")
     parser.add_argument("--memory", action="store_true", help="measure the component's memory")
     arguments = parser.parse_args()

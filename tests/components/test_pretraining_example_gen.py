@@ -4,39 +4,18 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from albert_model.config import AlbertConfig
 from albert_model.text import records
-from albert_model.text.documents import DocumentSettings
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import read_vocabulary
-from albert_model.text.vocabulary_training import TokenizerSettings
 from components import manifests
-from components.document_gen.component import DocumentGen
-from components.initial_model.component import InitialModel
-from components.pretraining_example_gen.component import PretrainingExampleGen
 from components.sharding import split_files
-from components.tokenizer_trainer.component import TokenizerTrainer
-from tests.components.local import run_components, write_corpus
+from tests.components.local import make_examples, shards
 
 SETTINGS = ExampleSettings(max_seq_length=64, max_predictions_per_seq=10, dupe_factor=2)
 
 
-def generate(tmp_path, files, config: AlbertConfig, settings=SETTINGS):
-    corpus = write_corpus(tmp_path / "corpus", files)
-    documents = DocumentGen(str(corpus), "span-{SPAN}/*/*.txt", 0.2, DocumentSettings().model_dump_json())
-    initial = InitialModel(model_config=config.model_dump_json())
-    tokenizer = TokenizerTrainer(
-        documents=documents.outputs["examples"],
-        initial_model=initial.outputs["model"],
-        vocab_size=config.vocab_size,
-        settings=TokenizerSettings().model_dump_json(),
-    )
-    examples = PretrainingExampleGen(
-        documents=documents.outputs["examples"],
-        tokenizer=tokenizer.outputs["tokenizer"],
-        settings=settings.model_dump_json(),
-    )
-    return run_components(tmp_path / "root", [documents, initial, tokenizer, examples])
+def generate(folder, files, config, settings=SETTINGS):
+    return make_examples(folder, files, config, settings)
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +119,6 @@ def test_other_files_in_another_order_give_the_same_bytes(nodes, tmp_path, texts
         one = generate(tmp_path / "one", {"pg/all.txt": "\n".join(texts)}, small_config, LAYOUTS[layout])
     files = {f"pg/{99 - i}.txt": "\n".join(texts[i : i + 7]) for i in range(0, len(texts), 7)}
     other = generate(tmp_path / "other", files, small_config, LAYOUTS[layout])
-    for split in ("train", "eval"):
-        uris = [n["PretrainingExampleGen"].outputs["examples"].uri for n in (one, other)]
-        first, second = ({Path(p).name: Path(p).read_bytes() for p in split_files(uri, split)} for uri in uris)
-        assert first == second
-        assert max(map(len, first.values())) > 10_000
+    first, second = (shards(n["PretrainingExampleGen"].outputs["examples"].uri) for n in (one, other))
+    assert first == second
+    assert max(map(len, first.values())) > 10_000
