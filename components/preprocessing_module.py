@@ -22,7 +22,7 @@ def preprocessing_fn(inputs: dict[str, tf.SparseTensor], custom_config: dict[str
       int64 [B, S]: `input_word_ids`, `input_mask`, `input_type_ids`; [B, P]: `masked_lm_positions`,
       `masked_lm_ids`, `masked_lm_weights` (float32); [B]: `sentence_order_label`, `sentence_order_weight`.
       Of packed examples [B, K] of these two, and `sentence_order_positions`, [B, K], `position_ids` and
-      `example_numbers`, [B, S]. What held out is one example a record is a row of one.
+      `example_numbers`, [B, S].
     """
     length, predictions = custom_config["max_seq_length"], custom_config["max_predictions"]
     input_mask = _presence(inputs["input_ids"], length)
@@ -46,8 +46,6 @@ def preprocessing_fn(inputs: dict[str, tf.SparseTensor], custom_config: dict[str
 def _packed(inputs: dict[str, tf.SparseTensor], mask_BS: tf.Tensor, most: int) -> dict[str, tf.Tensor]:
     """What tells the examples of a row from each other, and what is said of each."""
     lengths_BK = _pad(inputs["example_lengths"], most)
-    only_BK = tf.pad(tf.reduce_sum(mask_BS, 1, keepdims=True), [[0, 0], [0, most - 1]])
-    lengths_BK = tf.where(tf.reduce_any(lengths_BK > 0, 1, keepdims=True), lengths_BK, only_BK)
     ends_BK = tf.cumsum(lengths_BK, 1)
     starts_BK = ends_BK - lengths_BK
     places_BS = tf.cumsum(tf.ones_like(mask_BS), 1, exclusive=True)

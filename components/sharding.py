@@ -30,6 +30,7 @@ from albert_model.text.documents import SPLITS
 COUNTS = "counts"  # the tag of the output of counts, each a dict of numbers to be summed
 _RUN_BYTES = 64 * 1024 * 1024  # of records that a worker gathers before it writes them
 _SHARD_BYTES = 64 * 1024 * 1024
+_SMALLEST_SHARD_BYTES = 4 * 1024 * 1024
 KEY_BYTES = 16
 _HEADER = struct.Struct("<16sI")  # of a record in a run: key, length of the value
 
@@ -63,9 +64,17 @@ class Extent(NamedTuple):
     length: int
 
 
-def shards_for(num_bytes: int) -> int:
-    """Shards for an estimated size; one is held in memory while it is written."""
-    return max(1, -(-num_bytes // _SHARD_BYTES))
+def shards_for(num_bytes: int, workers: int = 1) -> int:
+    """Shards for an estimated size; one is held in memory while it is written.
+
+    Args:
+      num_bytes: of all records.
+      workers: that are to share the reading of shards, as long as there is something for each to do.
+
+    >>> shards_for(10**9), shards_for(10**9, workers=64), shards_for(10**7, workers=64)
+    (15, 64, 3)
+    """
+    return max(1, -(-num_bytes // _SHARD_BYTES), min(workers, -(-num_bytes // _SMALLEST_SHARD_BYTES)))
 
 
 def mark_examples(examples: types.Artifact) -> None:

@@ -18,8 +18,13 @@ _LOW_HALF = np.uint64(0xFFFFFFFF)
 
 def document_keys(seed: int, document_ids: Sequence[str]) -> np.ndarray:
     """uint64 [D] from the 128-bit ids of documents."""
-    halves = np.frombuffer(bytes.fromhex("".join(document_ids)), ">u8").astype(np.uint64).reshape(-1, 2)
-    return derive(derive(halves[:, 0], halves[:, 1]), seed)
+    first, second = halves(document_ids)
+    return derive(derive(first, second), seed)
+
+
+def halves(document_ids: Sequence[str]) -> np.ndarray:
+    """uint64 [2, D] of 128-bit ids in hex."""
+    return np.frombuffer(bytes.fromhex("".join(document_ids)), ">u8").astype(np.uint64).reshape(-1, 2).T
 
 
 def derive(keys: np.ndarray, index: np.ndarray | int) -> np.ndarray:

@@ -13,7 +13,6 @@ A record is compact and of variable length; Transform pads it to the model's inp
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ def _examples(
         ids, positions, labels = masking.mask(ids, segment_a_length, settings, tokenizer, mask_keys)
     names = [document.document_id for document in documents]
     return Examples(
-        keys=[_key(*place) for place in zip(names, copies.tolist(), pairs.place.tolist(), strict=True)],
+        keys=_keys(names, copies, pairs.place),
         input_ids=ids,
         segment_a_length=segment_a_length,
         sentence_order_label=pairs.swapped.astype(np.int64),
@@ -132,8 +131,11 @@ def _examples(
     )
 
 
-def _key(document_id: str, copy: int, place: int) -> bytes:
-    return hashlib.blake2b(f"{document_id} {copy} {place}".encode(), digest_size=16).digest()
+def _keys(document_ids: Sequence[str], copies: np.ndarray, places: np.ndarray) -> list[bytes]:
+    first, second = draws.halves(document_ids)
+    columns = [draws.derive(draws.derive(one, other), 0) for one, other in ((first, second), (second, first))]
+    columns = [draws.derive(draws.derive(column, copies), places) for column in columns]
+    return np.stack(columns, 1).astype(">u8").view("V16").ravel().tolist()
 
 
 def _segments(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:

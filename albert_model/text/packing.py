@@ -7,7 +7,7 @@ keep examples from attending to each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -69,13 +69,14 @@ def choose_rows(lengths: np.ndarray, row_length: int, examples_per_row: int) -> 
     return Ragged.from_rows(sorted(sorted(row) for row in rows), np.int64)
 
 
-def pack(examples: Sequence[bytes], settings: ExampleSettings) -> list[bytes]:
+def pack(examples: Iterable[bytes], row_length: int, examples_per_row: int) -> list[bytes]:
     """Records of examples to records of rows, that are ordered as the first examples in them are."""
+    examples = list(examples)
     if not examples:
         return []
     columns = dict(zip((batch := records.decode(examples)).schema.names, batch.columns, strict=True))
     lengths = _lengths(columns["input_ids"])
-    rows = choose_rows(lengths, settings.max_seq_length, settings.examples_per_row)
+    rows = choose_rows(lengths, row_length, examples_per_row)
     of_rows = {name: column.take(pa.array(rows.values)) for name, column in columns.items()}
     lengths = lengths[rows.values]
     if (positions := of_rows.get("masked_lm_positions")) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
 from collections.abc import Sequence
@@ -59,8 +60,11 @@ class SentencePieceTokenizer(Tokenizer):
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=vocabulary.content)
 
     def encode(self, sentences: Sequence[str]) -> Ragged:
-        # One thread: workers fork, and are as many as there are cores.
-        encoded = Ragged.from_rows(self._processor.EncodeAsNumpy(self.plain(sentences), num_threads=1))
+        # One thread: workers fork, and are as many as there are cores. Lists: faster than an array a sentence.
+        rows = self._processor.EncodeAsIds(self.plain(sentences), num_threads=1)
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        ids = np.fromiter(itertools.chain.from_iterable(rows), np.int32, lengths.sum())
+        encoded = Ragged.from_lengths(ids, lengths)
         table = self._second_split
         counts = table.lengths[encoded.values]
         values = table.values[ranges(table.offsets[encoded.values], counts)]

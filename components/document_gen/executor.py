@@ -52,6 +52,7 @@ _SHORTEST_DOCUMENT = 4  # sentences
 _LEFTOVERS = ("~", ".bak", ".orig", ".part", ".swp", ".tmp")
 _GZIP_RATIO = 4  # text bytes in a compressed byte, about
 _BANDS = "bands"  # what the records of near-duplicate search have for a split
+_READERS = 64  # workers that make examples of the documents
 _BAND_BYTES_PER_TEXT_BYTE = 4  # where documents have half a kilobyte
 
 
@@ -87,7 +88,7 @@ class Executor(BaseBeamExecutor):
         self, uri: str, files: list[str], base: str, eval_fraction: float, settings: DocumentSettings
     ) -> Counter[str]:
         text_bytes = sum(_text_bytes(path) for path in files)
-        write = WriteShards(uri, dict.fromkeys(SPLITS, shards_for(text_bytes)))
+        write = WriteShards(uri, dict.fromkeys(SPLITS, shards_for(text_bytes, _READERS)))
         counts_path = os.path.join(uri, "counts.json")
         with self._make_beam_pipeline() as pipeline:
             read = (

@@ -17,15 +17,16 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
 
 from albert_model.errors import InputError
-from albert_model.text import packing
 from albert_model.text.documents import SPLITS
 from albert_model.text.examples import Examples, decode_documents, encode_examples, make_examples
+from albert_model.text.packing import pack
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer, read_vocabulary, write_vocabulary
 from albert_model.weights.package import VOCABULARY
 from components import manifests, progress
 from components.sharding import (
     COUNTS,
+    Join,
     Record,
     WriteCounts,
     WriteShards,
@@ -80,8 +81,8 @@ class Executor(BaseBeamExecutor):
         self, documents_uri: str, uri: str, vocabulary: str, settings: ExampleSettings, text: dict[str, Any]
     ) -> Counter[str]:
         copies = {"train": settings.dupe_factor, "eval": 1}
-        join = {"train": partial(packing.pack, settings=settings)} if settings.packing == "pack" else {}
-        write = WriteShards(uri, _shards(settings, text["read"]["text_bytes"] * _BYTES_PER_TEXT_BYTE, copies), join)
+        size = text["read"]["text_bytes"] * _BYTES_PER_TEXT_BYTE
+        write = WriteShards(uri, _shards(settings, size, copies), _joins(settings))
         progress_folder = os.path.join(write.temporary_folder, "progress")
         counts_path = os.path.join(uri, "counts.json")
         with (
@@ -116,6 +117,14 @@ def _shards(settings: ExampleSettings, size: int, copies: dict[str, int]) -> dic
         return counts
     bins = np.unique(_bins(np.arange(1, settings.max_seq_length + 1), settings))
     return {_bin_name(upper_end): counts["train"] for upper_end in bins.tolist()} | {"eval": counts["eval"]}
+
+
+def _joins(settings: ExampleSettings) -> dict[str, Join]:
+    """What packs examples. Those held out stay alone, so that each has a domain, in records of the same features."""
+    if settings.packing != "pack":
+        return {}
+    rows = {"train": settings.examples_per_row, "eval": 1}
+    return {split: partial(pack, row_length=settings.max_seq_length, examples_per_row=rows[split]) for split in SPLITS}
 
 
 def _bins(lengths: np.ndarray, settings: ExampleSettings) -> np.ndarray:

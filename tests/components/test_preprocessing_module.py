@@ -36,11 +36,11 @@ def test_worked_example():
 
 
 def test_packed_examples():
-    """A row of two examples; and one of an example that stands alone, as what is held out does."""
+    """A row of two examples, and a row of one."""
     outputs = preprocessing_fn(
         {
             "input_ids": sparse([[2, 7, 3, 9, 3, 2, 8, 9, 3, 4, 3], [2, 8, 3, 4, 3]]),
-            "example_lengths": sparse([[5, 6], []]),
+            "example_lengths": sparse([[5, 6], [5]]),
             "segment_a_length": sparse([[3, 4], [3]]),
             "sentence_order_label": sparse([[0, 1], [1]]),
             "sentence_order_weight": sparse([[0, 1], [1]]),

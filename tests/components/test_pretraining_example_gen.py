@@ -97,6 +97,7 @@ def test_the_padding_that_is_left_is_that_of_the_files(tmp_path, texts, small_co
     (eval_file,) = split_files(uri, "eval")
     for row in rows_of(eval_file):
         assert len(row["segment_a_length"]) == 1
+        assert row.get("example_lengths", [len(row["input_ids"])]) == [len(row["input_ids"])]
         assert row["masked_lm_ids"]
 
 

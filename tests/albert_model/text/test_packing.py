@@ -44,7 +44,7 @@ def rows_of(documents, tokenizer, masked=True):
         for record in encode_examples(columns)
     ]
     alone = records.decode(examples).to_pylist()
-    return alone, records.decode(pack(examples, SETTINGS)).to_pylist()
+    return alone, records.decode(pack(examples, SETTINGS.max_seq_length, SETTINGS.examples_per_row)).to_pylist()
 
 
 def split_row(row):
@@ -85,4 +85,4 @@ def test_predictions_fit_the_row(documents, tokenizer):
 
 
 def test_nothing_packed_is_nothing():
-    assert pack([], SETTINGS) == []
+    assert pack([], 128, 3) == []

@@ -43,8 +43,8 @@ def write_shards(folder, documents, tokenizer, splits, settings=SETTINGS, seed=1
     for split, (chosen, shards) in splits.items():
         made = make_examples(documents[chosen], tokenizer, settings, 1, split == "eval" or not deferred, Counter())
         values = [value for examples in made for value in encode_examples(examples)]
-        if split == "train" and settings.packing == "pack":
-            values = pack(values, settings)
+        if settings.packing == "pack":
+            values = pack(values, settings.max_seq_length, settings.examples_per_row if split == "train" else 1)
         counts[split] = len(values)
         paths[split] = [str(folder / f"{split}-{shard}") for shard in range(shards)]
         for shard, path in enumerate(paths[split]):
