@@ -58,7 +58,7 @@ def measure(megabytes: int, shards: int) -> dict[str, float]:
         write = WriteShards(folder, {"train": shards})
         with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
             batches = pipeline | beam.Create(range(megabytes)) | beam.Reshuffle() | beam.Map(make_batch)
-            _ = ((batches,) | write,) | WriteCounts(str(Path(folder, "counts.json")))
+            _ = ((batches,) | write,) | WriteCounts(str(Path(folder, "counts.json")), "albert.benchmark")
     return {"seconds": time.monotonic() - started, "memory": peak_memory() - before}
 
 

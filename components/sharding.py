@@ -20,6 +20,7 @@ from typing import NamedTuple
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
+from apache_beam.metrics import Metrics
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
@@ -27,6 +28,7 @@ from tfx.types import artifact_utils
 
 from albert_model.text.documents import SPLITS
 
+_KEY_SUM = "key_sum"
 COUNTS = "counts"  # the tag of the output of counts, each a dict of numbers to be summed
 _RUN_BYTES = 64 * 1024 * 1024  # of records that a worker gathers before it writes them
 _SHARD_BYTES = 64 * 1024 * 1024
@@ -213,7 +215,7 @@ def _write_shard(
         {
             split: len(kept),
             f"{split}_written": len(written),
-            "key_sum": sum(int.from_bytes(key, "big") for key in kept),
+            _KEY_SUM: sum(int.from_bytes(key, "big") for key in kept),
             "duplicates": found - len(values),
             "removed": len(values) - len(kept),
         }
@@ -244,19 +246,31 @@ def _bytes_of(extent: Extent) -> bytes:
 
 
 class WriteCounts(beam.PTransform):
-    """PCollections of counts → one JSON file with their sums."""
+    """PCollections of counts → one JSON file with their sums, and Beam's counters while the pipeline runs.
 
-    def __init__(self, path: str):
+    Args:
+      path: of the file.
+      namespace: of the counters.
+    """
+
+    def __init__(self, path: str, namespace: str):
         super().__init__()
-        self._path = path
+        self._path, self._namespace = path, namespace
 
     def expand(self, counts):
         return (
             counts
             | beam.Flatten()
+            | "PublishCounts" >> beam.Map(_publish, namespace=self._namespace)
             | "SumCounts" >> beam.CombineGlobally(sum_counts)
             | "WriteCounts" >> beam.Map(_write_json, path=self._path)
         )
+
+
+def _publish(counts: Mapping[str, int], namespace: str) -> Mapping[str, int]:
+    for name in counts.keys() - {_KEY_SUM}:  # which has 128 bits
+        Metrics.counter(namespace, name).inc(counts[name])
+    return counts
 
 
 def sum_counts(counts: Iterable[Mapping[str, int]]) -> Counter[str]:

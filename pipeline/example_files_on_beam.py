@@ -115,7 +115,7 @@ def _write_examples(
             | "MakeExamples" >> beam.ParDo(_MakeExamples(job, places)).with_outputs(COUNTS, main="records")
         )
         written = (made.records,) | write
-        _ = (made[COUNTS], written) | WriteCounts(counts_path)
+        _ = (made[COUNTS], written) | WriteCounts(counts_path, "albert.examples")
         _ = (
             written
             | "AwaitShards" >> beam.combiners.Count.Globally()

@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 
 import apache_beam as beam
 import tensorflow as tf
-from apache_beam.metrics import Metrics
 from google.protobuf import struct_pb2
 from tfx import types
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
@@ -107,8 +106,7 @@ class Executor(BaseBeamExecutor):
                 collections.append(read.documents | "FindNearDuplicates" >> find)
             written = tuple(collections) | write
             in_files = read[COUNTS] | "CountFiles" >> beam.CombinePerKey(sum_counts) | beam.MapTuple(_with_file)
-            counts = (in_files, written) | beam.Flatten() | "PublishCounts" >> beam.Map(_publish)
-            _ = (counts,) | WriteCounts(counts_path)
+            _ = (in_files, written) | WriteCounts(counts_path, "albert.documents")
         write.remove_temporary_files()
         return read_counts(counts_path)
 
@@ -182,12 +180,6 @@ def _with_file(path: str, counts: Counter[str]) -> Counter[str]:
     """Counts of all ranges of a file, and what it is as a whole."""
     unbroken = counts["whole_documents"] == 1 and counts["cut_documents"] > 0
     return counts + Counter(files_with_text=int(counts["sentences"] > 0), files_without_blank_line=int(unbroken))
-
-
-def _publish(counts: Counter[str]) -> Counter[str]:
-    for name in counts.keys() - {"key_sum"}:
-        Metrics.counter("albert.documents", name).inc(counts[name])
-    return counts
 
 
 def _text_files(pattern: str) -> list[str]:

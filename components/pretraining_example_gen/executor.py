@@ -66,7 +66,11 @@ class Executor(BaseBeamExecutor):
                     f"No example could be made of the {text[f'{split}_documents']} documents of the {split} split "
                     f"({dict(counts)}). Add text, or lower examples.max_seq_length."
                 )
-        _log.info("%s examples to train on, %s held out", *(f"{counts[split]:,}" for split in SPLITS))
+        _log.info(
+            "%s examples to train on, %s held out; %.0f %% of training batches is padding",
+            *(f"{counts[split]:,}" for split in SPLITS),
+            100 * _padding_share(counts, settings),
+        )
         if counts["long_sentences"] > _MANY_LONG_SENTENCES * text["read"]["sentences"]:
             _log.warning(
                 "%s of %s sentences are longer than an example and were broken between words. "
@@ -102,7 +106,7 @@ class Executor(BaseBeamExecutor):
                 for split in SPLITS
             ]
             written = tuple(outputs.records for outputs in made) | write
-            _ = (*(outputs[COUNTS] for outputs in made), written) | WriteCounts(counts_path)
+            _ = (*(outputs[COUNTS] for outputs in made), written) | WriteCounts(counts_path, "albert.examples")
         write.remove_temporary_files()
         return read_counts(counts_path)
 

@@ -1,12 +1,8 @@
 import gzip
-from collections import Counter
 
-import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
-from apache_beam.metrics import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from albert_model.text.documents import SPLITS, DocumentSettings, identify, split_of
 from albert_model.text.examples import decode_documents
@@ -133,13 +129,6 @@ def test_damaged_lines_and_prose(tmp_path, caplog):
     found = {d.sentences for split in SPLITS for d in documents_of(artifact, split)}
     assert found == {(f"Dr. Bell wrote page {i} today.", "It is long.") for i in range(40)}
     assert "2 lines are not UTF-8 and were left out" in caplog.text
-
-
-def test_counts_are_published_as_counters_of_beam():
-    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
-        _ = pipeline | beam.Create([Counter(train=2, key_sum=2**127), Counter(train=3)]) | beam.Map(executor._publish)
-    counters = pipeline.result.metrics().query(MetricsFilter().with_namespace("albert.documents"))["counters"]
-    assert {counter.key.metric.name: counter.committed for counter in counters} == {"train": 5}
 
 
 def test_the_fingerprint_tells_texts_apart(tmp_path):

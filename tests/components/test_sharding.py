@@ -1,8 +1,10 @@
 import hashlib
+from collections import Counter
 
 import apache_beam as beam
 import pytest
 import tensorflow as tf
+from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components import sharding
@@ -24,7 +26,7 @@ def write(folder, batches, options=IN_MEMORY):
     with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
         counts = pipeline | beam.Create(batches) | beam.Reshuffle()
         counts = (counts,) | transform
-        _ = (counts,) | WriteCounts(str(folder / "counts.json"))
+        _ = (counts,) | WriteCounts(str(folder / "counts.json"), "albert.test")
     transform.remove_temporary_files()
     files = {f"{s}/{p.rsplit('/', 1)[1]}": p for s in SHARDS for p in split_files(str(folder), s)}
     return {name: tf.io.gfile.GFile(path, "rb").read() for name, path in files.items()}, read_counts(
@@ -102,3 +104,12 @@ def test_the_bytes_do_not_depend_on_how_much_is_gathered(tmp_path, monkeypatch):
     monkeypatch.setattr(sharding, "_RUN_BYTES", 1)
     often, _ = write(tmp_path / "often", batches(3))
     assert often == expected
+
+
+def test_counts_are_published_as_counters_of_beam(tmp_path):
+    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+        counts = [Counter(train=2, key_sum=2**127), Counter(train=3)]
+        _ = (pipeline | beam.Create(counts),) | WriteCounts(str(tmp_path / "counts.json"), "albert.test")
+    counters = pipeline.result.metrics().query(MetricsFilter().with_namespace("albert.test"))["counters"]
+    assert {counter.key.metric.name: counter.committed for counter in counters} == {"train": 5}
+    assert read_counts(str(tmp_path / "counts.json")) == Counter(train=5, key_sum=2**127)
