@@ -7,6 +7,7 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from albert_model.config import AlbertConfig
@@ -18,6 +19,10 @@ from albert_model.weights import network as network_weights
 from albert_model.weights import tf1_checkpoint
 from albert_model.weights.model import Model
 from tests.demo import ROOT, Demo, demo_command
+
+# A machine that has other work to do is no error.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 MANUAL = ROOT / "tests" / "data" / "postgresql-manual"
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from albert_model.text import records
@@ -61,7 +60,6 @@ def test_undoing_masks_and_swap_gives_a_run_of_one_document(documents, tokenizer
         assert example["domain"] == "postgresql"
 
 
-@hypothesis_settings(deadline=None)
 @given(
     first=st.integers(0, 60),
     number=st.integers(1, 4),

@@ -3,7 +3,6 @@ from collections import Counter
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from albert_model.text import draws
@@ -72,7 +71,6 @@ def test_worked_example_of_words(tokenizer):
     assert pieces.starts.tolist() == [1, 2, 4, 5, 8, 10, 11, 12]
 
 
-@hypothesis_settings(deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     a_length=st.integers(1, 60),

@@ -100,7 +100,7 @@ def test_of_a_cluster_the_smallest_id_is_kept():
     assert find([" ".join(text(2)), *cluster, " ".join(text(3))]) == {2, 3, 4}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=2, max_size=12), st.randoms())
 def test_what_is_found_depends_on_the_documents_alone(kinds, random):
     """Neither order nor copies of rows matter; no two that are kept are near duplicates; one of each kind is kept."""

@@ -3,7 +3,6 @@ from collections import Counter
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from albert_model.text import draws
@@ -39,7 +38,6 @@ def test_worked_example():
     assert +dropped == Counter()
 
 
-@hypothesis_settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 30), min_size=1, max_size=40).filter(any),
     max_seq_length=st.integers(8, 64),
