@@ -125,7 +125,7 @@ class WriteShards(beam.PTransform):
     """PCollections of lists of `Record` → shards below `uri`; gives counts.
 
     The counts are those of the records of each split, `duplicates`, `removed` (keys), and `key_sum`; `SPLIT_written`
-    is how many records stand in the files.
+    (or `SPLIT/NAME_written`) is how many records stand in the files.
 
     Args:
       uri: of the Examples artifact.
@@ -214,7 +214,7 @@ def _write_shard(
     return Counter(
         {
             split: len(kept),
-            f"{split}_written": len(written),
+            f"{place}_written": len(written),
             _KEY_SUM: sum(int.from_bytes(key, "big") for key in kept),
             "duplicates": found - len(values),
             "removed": len(values) - len(kept),

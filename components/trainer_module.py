@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from albert_model.network.pretrainer import AlbertPretrainer, score_examples
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer, read_vocabulary
 from albert_model.training.deferred_masks import DeferredMasks
+from albert_model.training.input_pipeline import bins_of
 from albert_model.training.loop import TrainingData, TrainingFolders, train
 from albert_model.training.settings import TrainingSettings
+from albert_model.training.strategies import is_chief, make_strategy
 from albert_model.weights import extension, package, saved_model
 from albert_model.weights.model import Model
 from albert_model.weights.package import VOCABULARY
@@ -32,6 +35,7 @@ from components.sharding import split_files
 
 _log = logging.getLogger("albert.training")
 EVALUATE_SIGNATURE = "evaluate"
+_SECONDS_BETWEEN_LOOKS = 1.0
 # What a model remembers of the manifest of its examples.
 _EXAMPLES_KEPT = (
     "documents",
@@ -52,6 +56,7 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     config = AlbertConfig.model_validate_json(fn_args.custom_config["model_config"])
     settings = TrainingSettings.model_validate_json(fn_args.custom_config["settings"])
+    strategy = make_strategy(settings)  # before all else: several machines find each other first
     examples_uri = os.path.dirname(os.path.dirname(fn_args.train_files[0]))
     examples = manifests.read(examples_uri)
     tokenizer = read_vocabulary(os.path.join(examples_uri, VOCABULARY))
@@ -60,17 +65,18 @@ def run_fn(fn_args: FnArgs) -> None:
     transform = tft.TFTransformOutput(fn_args.transform_output)
     layer = transform.transform_features_layer()
     data = TrainingData(
-        train_files=split_files(examples_uri, "train"),
+        train_bins=bins_of(split_files(examples_uri, "train"), examples["train_files"]),
         eval_files=split_files(examples_uri, "eval"),
-        train_records=examples["train_records"],
         parse_train=_parser(transform, layer, _deferred_masks(examples, tokenizer, settings)),
         parse_eval=_parser(transform, layer),
     )
     checkpoints = Path(fn_args.custom_config["checkpoint_root"], _training_id(fn_args))
     package.write_around(checkpoints, Model(config, {}, tokenizer.vocabulary))  # so that a checkpoint can be converted
-    weights, figures = train(
-        config, settings, data, initial and initial.weights, TrainingFolders(checkpoints, Path(fn_args.model_run_dir))
-    )
+    folders = TrainingFolders(checkpoints, Path(fn_args.model_run_dir))
+    weights, figures = train(config, settings, data, initial and initial.weights, folders, strategy)
+    if not is_chief(strategy):
+        _wait_for_export(fn_args.serving_model_dir)
+        return
     trained = Model(config, weights, tokenizer.vocabulary)
     _export(fn_args.serving_model_dir, trained, transform)
     _write_manifest(fn_args.serving_model_dir, start, examples, settings, figures)
@@ -95,12 +101,12 @@ def _training_id(fn_args: FnArgs) -> str:
 def _parser(
     transform: tft.TFTransformOutput, layer: tf.Module, masks: DeferredMasks | None = None
 ) -> Callable[..., dict[str, tf.Tensor]]:
-    """Serialised examples (and the step, where masks are drawn) → the model's inputs, through Transform's graph."""
+    """Serialised examples (and step and rows, where masks are drawn) → the model's inputs, by Transform's graph."""
     spec = transform.raw_feature_spec()
 
-    def parse(serialized: tf.Tensor, step: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+    def parse(serialized: tf.Tensor, *place: tf.Tensor) -> dict[str, tf.Tensor]:
         features = tf.io.parse_example(serialized, spec)
-        return layer(features if masks is None else masks(features, step))
+        return layer(features if masks is None else masks(features, *place))
 
     return parse
 
@@ -145,8 +151,14 @@ def _write_manifest(
         "tokenizer_fingerprint": examples["tokenizer_fingerprint"],
         "examples": {key: examples[key] for key in _EXAMPLES_KEPT},
         "training": settings.model_dump(),
-        "steps": settings.total_steps(examples["train_records"]),
+        "steps": figures["steps"],
         "last_interval": figures,
     }
     path = Path(package_in_serving(folder), manifests.TRAINING)
     path.write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _wait_for_export(folder: str) -> None:
+    """Until the chief has exported, as each machine's component ends by looking for the model."""
+    while not tf.io.gfile.exists(os.path.join(package_in_serving(folder), manifests.TRAINING)):
+        time.sleep(_SECONDS_BETWEEN_LOOKS)

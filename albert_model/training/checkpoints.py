@@ -1,18 +1,25 @@
-"""Checkpoints of a training: weights, optimizer, step, and the state of dropout."""
+"""Checkpoints of a training: weights, optimizer, step, the state of dropout, and what the guards remember.
+
+They are written by a thread of their own, from a copy, while training goes on. Files are complete before the list of
+checkpoints names them, so one that a kill left unfinished is never looked at.
+"""
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
 from albert_model.errors import InputError
-from albert_model.training.lamb import Lamb
+from albert_model.training.optimizers import Slots
 
 _log = logging.getLogger("albert.training")
-_KEEP = 2
+_NAME = "ckpt"
+_BEST = "best"
 
 
 class Checkpoints:
@@ -21,29 +28,47 @@ class Checkpoints:
     Args:
       folder: made if need be.
       weights: canonical name to variable.
-      optimizer: its slots are saved under the same names.
-      step: steps taken.
+      slots: of the optimizer, in the order of the weights; saved under the same names.
+      state: other variables, by name; `step` is one of them.
       dropout_state: the random state of dropout layers.
+      keep: newest checkpoints that are kept; the best one is kept besides.
+      writes: whether this process writes them, or only reads.
     """
 
     def __init__(
         self,
         folder: str | Path,
         weights: Mapping[str, tf.Variable],
-        optimizer: Lamb,
-        step: tf.Variable,
+        slots: Sequence[Slots],
+        state: Mapping[str, tf.Variable],
         dropout_state: list[tf.Variable],
+        keep: int,
+        writes: bool = True,
     ):
-        slots = dict(zip(weights, optimizer.slots, strict=True))
-        self._checkpoint = tf.train.Checkpoint(
+        self._folder, self._step, self._writes = Path(folder).absolute(), state["step"], writes
+        by_name = dict(zip(weights, slots, strict=True))
+        self._live = tf.train.Checkpoint(
             weights=dict(weights),
-            m={name: slot.m for name, slot in slots.items()},
-            v={name: slot.v for name, slot in slots.items()},
-            step=step,
+            m={name: slot.m for name, slot in by_name.items()},
+            v={name: slot.v for name, slot in by_name.items()},
             dropout_state=dropout_state,
+            **state,
         )
-        self._step = step
-        self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=_KEEP)
+        self._variables = [*weights.values(), *(v for slot in slots for v in slot), *dropout_state, *state.values()]
+        with tf.device("CPU"), tf.init_scope():
+            copies = {id(v): tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False) for v in self._variables}
+        self._copies = [copies[id(variable)] for variable in self._variables]
+        copy = tf.train.Checkpoint(
+            weights={name: copies[id(v)] for name, v in weights.items()},
+            m={name: copies[id(slot.m)] for name, slot in by_name.items()},
+            v={name: copies[id(slot.v)] for name, slot in by_name.items()},
+            dropout_state=[copies[id(v)] for v in dropout_state],
+            **{name: copies[id(v)] for name, v in state.items()},
+        )
+        self._manager = tf.train.CheckpointManager(copy, str(folder), max_to_keep=keep, checkpoint_name=_NAME)
+        self._best = tf.train.CheckpointManager(copy, str(Path(folder, _BEST)), max_to_keep=1, checkpoint_name=_NAME)
+        self._writer = concurrent.futures.ThreadPoolExecutor(1)
+        self._writing: concurrent.futures.Future | None = None
 
     def restore(self) -> bool:
         """Restores the newest checkpoint that can be read; says whether there was one.
@@ -51,16 +76,59 @@ class Checkpoints:
         Raises:
           InputError: there are checkpoints, and none can be read.
         """
+        self.wait()
         for path in reversed(self._manager.checkpoints):
-            try:
-                self._checkpoint.restore(path).assert_consumed()
-            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-                _log.warning("checkpoint %s cannot be read, trying the one before: %s", path, error)
-            else:
+            if self._restore(path):
                 return True
         if self._manager.checkpoints:
-            raise InputError(f"{self._manager.directory}: no checkpoint can be read. Remove the folder to train anew.")
+            raise InputError(f"{self._folder}: no checkpoint can be read. Remove the folder to train anew.")
         return False
 
-    def save(self) -> None:
-        self._manager.save(checkpoint_number=int(self._step.numpy()))
+    def restore_best(self) -> bool:
+        """Restores the checkpoint with the lowest loss on held-out text, if there is one."""
+        self.wait()
+        newest = self._best.latest_checkpoint
+        return newest is not None and self._restore(newest)
+
+    def _restore(self, path: str) -> bool:
+        try:
+            self._live.restore(path).assert_consumed()
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+            _log.warning("checkpoint %s cannot be read, trying the one before: %s", path, error)
+            return False
+        return True
+
+    def save(self, best: bool = False) -> None:
+        """Copies the state and writes it in the background; `best`: among the best as well."""
+        self.wait()
+        for copy, variable in zip(self._copies, self._variables, strict=True):
+            copy.assign(variable)
+        if self._writes:
+            self._writing = self._writer.submit(self._write, int(self._step.numpy()), best)
+
+    def _write(self, step: int, best: bool) -> None:
+        self._manager.save(checkpoint_number=step)
+        if best:
+            self._best.save(checkpoint_number=step)
+
+    def close(self) -> None:
+        """Lets what is being written become complete, whatever it was that ended the training."""
+        self._writer.shutdown()
+
+    def wait(self) -> None:
+        """Until what is being written is complete.
+
+        Raises:
+          InputError: it could not be written.
+        """
+        writing, self._writing = self._writing, None
+        try:
+            if writing:
+                writing.result()
+        except (tf.errors.OpError, OSError) as error:
+            existing = next(path for path in (self._folder, *self._folder.parents) if path.exists())
+            free = shutil.disk_usage(existing).free / 2**20
+            raise InputError(
+                f"{self._folder}: a checkpoint could not be written ({free:,.0f} MB are free). Make room "
+                f"and start again: training goes on from the last one. ({str(error).splitlines()[0]})"
+            ) from error

@@ -18,7 +18,7 @@ from albert_model.text.tokenizer import Tokenizer
 class DeferredMasks:
     """Adds masks to batches of records without, by the law of `albert_model.text.masking`.
 
-    What is drawn depends on the seed, the step, and the example's place in the batch.
+    What is drawn depends on the seed, the step, the record's row in the whole batch, and the example's place in it.
 
     Args:
       tokenizer: of the records.
@@ -30,12 +30,15 @@ class DeferredMasks:
         self._tokenizer, self._settings = tokenizer, settings
         self._key = draws.derive(np.zeros(1, np.uint64), seed)
 
-    def __call__(self, features: Mapping[str, tf.SparseTensor], step: tf.Tensor) -> dict[str, tf.SparseTensor]:
+    def __call__(
+        self, features: Mapping[str, tf.SparseTensor], step: tf.Tensor, rows: tf.Tensor
+    ) -> dict[str, tf.SparseTensor]:
         """The features of records, or of rows of packed ones, with masks.
 
         Args:
           features: `input_ids`, `segment_a_length` and, of packed records, `example_lengths`; others stay as they are.
           step: int64 scalar.
+          rows: int64 [B], the records' rows in the whole batch.
         """
         ids = tf.RaggedTensor.from_sparse(features["input_ids"])
         a_lengths = tf.RaggedTensor.from_sparse(features["segment_a_length"])
@@ -45,7 +48,7 @@ class DeferredMasks:
             else ids.row_lengths()
         )
         values, positions, labels, splits = tf.numpy_function(
-            self._draw, [ids.values, lengths, a_lengths.values, a_lengths.row_splits, step], [tf.int64] * 4
+            self._draw, [ids.values, lengths, a_lengths.values, a_lengths.row_splits, step, rows], [tf.int64] * 4
         )
         masked = {
             "input_ids": tf.RaggedTensor.from_row_splits(values, ids.row_splits),
@@ -55,7 +58,13 @@ class DeferredMasks:
         return {**features, **{name: column.to_sparse() for name, column in masked.items()}}
 
     def _draw(
-        self, ids: np.ndarray, lengths: np.ndarray, a_lengths: np.ndarray, row_splits: np.ndarray, step: np.int64
+        self,
+        ids: np.ndarray,
+        lengths: np.ndarray,
+        a_lengths: np.ndarray,
+        row_splits: np.ndarray,
+        step: np.int64,
+        rows: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
         """Ids, positions in the rows, labels, and the row splits of these two.
 
@@ -64,12 +73,14 @@ class DeferredMasks:
           lengths: int64 [M].
           a_lengths: int64 [M].
           row_splits: int64 [B + 1], the first example of each row.
-          step: keys the draws.
+          step, rows: key the draws.
         """
         sequences = Ragged.from_lengths(ids.astype(np.int32), lengths)
-        keys = draws.derive(draws.derive(self._key, int(step)), np.arange(len(lengths)))
+        counts = np.diff(row_splits)
+        row_keys = draws.derive(draws.derive(self._key, int(step)), rows)
+        keys = draws.derive(np.repeat(row_keys, counts), np.arange(len(lengths)) - np.repeat(row_splits[:-1], counts))
         masked = mask(sequences, a_lengths, self._settings, self._tokenizer, keys)
-        row_starts = np.repeat(sequences.offsets[row_splits[:-1]], np.diff(row_splits))
+        row_starts = np.repeat(sequences.offsets[row_splits[:-1]], counts)
         positions = masked.positions.values + np.repeat(sequences.offsets[:-1] - row_starts, masked.positions.lengths)
         columns = (masked.ids.values, positions, masked.labels.values, masked.positions.offsets[row_splits])
         return tuple(column.astype(np.int64) for column in columns)

@@ -5,29 +5,40 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from albert_model.config import AlbertConfig
 from albert_model.errors import InputError
-from albert_model.network.pretrainer import AlbertPretrainer, score_examples
+from albert_model.network.pretrainer import ENCODER_INPUTS, MLM_POSITIONS, AlbertPretrainer, score_examples
 from albert_model.training.checkpoints import Checkpoints
-from albert_model.training.input_pipeline import Parse, ParseToTrain, evaluation_batches, training_batches
-from albert_model.training.lamb import Lamb
-from albert_model.training.metrics import MetricsWriter, summarize
+from albert_model.training.guards import DivergedError, HeldOutGuard, LossGuard
+from albert_model.training.input_pipeline import (
+    Bin,
+    Parse,
+    ParseToTrain,
+    batches_of,
+    evaluation_batches,
+    training_batches,
+)
+from albert_model.training.metrics import LOSS_GUARD, MetricsWriter, summarize
+from albert_model.training.optimizers import RULES, Optimizer
 from albert_model.training.schedules import warmup_then_decay
 from albert_model.training.settings import TrainingSettings
-from albert_model.training.strategies import make_strategy
+from albert_model.training.speed import flops_per_token, peak_flops
+from albert_model.training.strategies import Share, compiles_with_xla, is_chief, keras_dtype, make_strategy
 from albert_model.weights import network as network_weights
 from albert_model.weights.names import Weights
 
 _log = logging.getLogger("albert.training")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -35,14 +46,13 @@ class TrainingData:
     """Where examples come from.
 
     Attributes:
-      train_files, eval_files: TFRecord shards.
-      train_records: records in `train_files`.
+      train_bins: TFRecord shards to train on.
+      eval_files: TFRecord shards that are held out.
       parse_train, parse_eval: see `input_pipeline.Parse`.
     """
 
-    train_files: Sequence[str]
+    train_bins: Sequence[Bin]
     eval_files: Sequence[str]
-    train_records: int
     parse_train: ParseToTrain
     parse_eval: Parse
 
@@ -66,8 +76,12 @@ def train(
     data: TrainingData,
     initial_weights: Weights | None,
     folders: TrainingFolders,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> tuple[Weights, dict[str, float]]:
     """Trains to the last step, from the newest checkpoint of this training if there is one.
+
+    SIGTERM and SIGINT are answered between two steps: a checkpoint is written, and the signal goes on to who handled it
+    before.
 
     Args:
       config: sizes.
@@ -75,27 +89,57 @@ def train(
       data: examples.
       initial_weights: to start from; none: random ones.
       folders: where checkpoints and metrics go.
+      strategy: where it had to be made before anything else; see `make_strategy`.
 
     Returns:
-      The weights, and the figures of the last interval: those of `metrics.summarize`, and `tokens_per_second`. If
-      the checkpoint was of the last step, there is no interval: figures on held-out text, and 0 tokens.
+      The weights, and the figures of the last interval: those of `metrics.summarize`, `tokens_per_second`, and the
+      `steps` that were taken. If the checkpoint was of the last step, there is no interval: figures on held-out
+      text, and 0 tokens.
 
     Raises:
-      InputError: there are fewer examples than a batch needs.
+      InputError: there are fewer examples than a batch needs, a batch cannot be shared evenly, the training diverged,
+        or another machine was lost.
     """
-    total_steps = settings.total_steps(data.train_records)
-    if total_steps == 0:
+    total_steps = _total_steps(settings, data.train_bins)
+    strategy = strategy or make_strategy(settings)
+    _check_division(settings, strategy)
+    training = _Training(config, settings, total_steps, strategy, initial_weights, folders)
+    try:
+        figures = training.run(data)
+        training.checkpoints.wait()
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         raise InputError(
-            f"training.batch_size: {settings.batch_size} is more than the {data.train_records} training examples. "
+            f"training: a machine of the cluster was lost ({str(error).splitlines()[0]}). Start all of them again: "
+            "training goes on from the last checkpoint."
+        ) from error
+    finally:
+        training.checkpoints.close()
+    return network_weights.read(training.network), figures | {"steps": training.steps_taken}
+
+
+def _total_steps(settings: TrainingSettings, bins: Sequence[Bin]) -> int:
+    batches = batches_of(bins, settings.batch_size)
+    if batches == 0:
+        records = sum(one.records for one in bins)
+        each = " of any length bin" if len(bins) > 1 else ""
+        raise InputError(
+            f"training.batch_size: {settings.batch_size} is more than the {records} training examples{each}. "
             "Lower it, raise examples.dupe_factor, or add text."
         )
-    training = _Training(config, settings, total_steps, make_strategy(settings), initial_weights, folders)
-    figures = training.run(data)
-    return network_weights.read(training.network), figures
+    return settings.total_steps(batches * settings.batch_size)
+
+
+def _check_division(settings: TrainingSettings, strategy: tf.distribute.Strategy) -> None:
+    replicas = strategy.num_replicas_in_sync
+    if settings.batch_size % (replicas * settings.accumulation):
+        raise InputError(
+            f"training.batch_size: {settings.batch_size} cannot be divided by {replicas} devices times "
+            f"training.accumulation {settings.accumulation}."
+        )
 
 
 class _Training:
-    """The live state of a training: network, optimizer, step, and the compiled step functions."""
+    """The live state of a training: network, optimizer, step, guards, and the compiled step functions."""
 
     def __init__(
         self,
@@ -106,44 +150,91 @@ class _Training:
         initial_weights: Weights | None,
         folders: TrainingFolders,
     ):
-        self.settings, self.total_steps, self.strategy = settings, total_steps, strategy
+        self.config, self.settings, self.total_steps, self.strategy = config, settings, total_steps, strategy
         self.warmup_steps = settings.resolved_warmup_steps(total_steps)
+        self.dtype, self.xla, self.share = (
+            keras_dtype(settings, config),
+            compiles_with_xla(settings),
+            Share.of(strategy),
+        )
         with strategy.scope():
-            self.network = AlbertPretrainer(config, seed=settings.seed)
+            self.network = AlbertPretrainer(config, seed=settings.seed, dtype=self.dtype)
             if initial_weights is not None:
                 network_weights.assign(self.network, initial_weights, "the model to start from")
             rows = network_weights.variables(self.network)
             self.variables = {row.name: variable.value for row, variable in rows}
-            self.optimizer = Lamb(
-                list(self.variables), list(self.variables.values()), settings.weight_decay, settings.clip_norm
+            self.optimizer = Optimizer(
+                RULES[settings.optimizer],
+                list(self.variables),
+                list(self.variables.values()),
+                settings.weight_decay,
+                settings.clip_norm,
             )
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        dropout_state = [variable.value for variable in self.network.non_trainable_variables]
-        self.checkpoints = Checkpoints(folders.checkpoints, self.variables, self.optimizer, self.step, dropout_state)
-        self.metrics = MetricsWriter(folders.metrics)
+            self.loss_guard, self.held_out_guard = LossGuard(settings), HeldOutGuard(settings)
+        self.checkpoints = Checkpoints(
+            folders.checkpoints,
+            self.variables,
+            self.optimizer.slots,
+            {"step": self.step} | self.loss_guard.state | self.held_out_guard.state,
+            [variable.value for variable in self.network.non_trainable_variables],
+            settings.keep_checkpoints,
+            is_chief(strategy),
+        )
+        self.metrics = MetricsWriter(folders.metrics) if is_chief(strategy) else None
+        self._differentiate = tf.function(self._gradients, jit_compile=self.xla)
+
+    @property
+    def steps_taken(self) -> int:
+        return int(self.step.numpy())
 
     # === Steps ===
 
-    @tf.function(reduce_retracing=True)
+    @tf.function
     def train_step(self, batch) -> dict[str, tf.Tensor]:
-        sums = self.strategy.run(self._replica_step, args=(batch,))
+        sums = self._total(self.strategy.run(self._replica_step, args=(batch,)))
+        self.loss_guard.update(_loss(sums, sums["mlm_predictions"], sums["sop_predictions"]))
         self.step.assign_add(1)
-        return self._total(sums)
+        return sums
 
     @tf.function(reduce_retracing=True)
     def eval_step(self, batch) -> dict[str, tf.Tensor]:
         return self._total(self.strategy.run(self._scores, args=(batch,)))
 
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        counts = [tf.reduce_sum(tf.cast(batch[name], tf.float32)) for name in _COUNTED]
+        counts = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, counts)
+        gradients, sums = self._accumulate(batch, *counts)
+        self.optimizer.apply(gradients, self._learning_rate(self.step), self.step + 1)
+        return sums
+
+    def _accumulate(self, batch: Mapping[str, tf.Tensor], predictions, orders):
+        """Gradients and sums of a replica's rows, in `accumulation` parts one after another."""
+        parts = self.settings.accumulation
+        if parts == 1:
+            return self._differentiate(batch, predictions, orders)
+        stacked = {
+            name: tf.reshape(value, [parts, value.shape[0] // parts, *value.shape[1:]]) for name, value in batch.items()
+        }
+
+        def add(part, gradients, sums):
+            more, scores = self._differentiate(
+                {name: value[part] for name, value in stacked.items()}, predictions, orders
+            )
+            added = {name: sums[name] + scores[name] for name in sums}
+            return part + 1, [one + other for one, other in zip(gradients, more, strict=True)], added
+
+        first = self._differentiate({name: value[0] for name, value in stacked.items()}, predictions, orders)
+        _, gradients, sums = tf.while_loop(lambda part, *_: part < parts, add, (tf.constant(1), *first))
+        return gradients, sums
+
+    def _gradients(self, batch: Mapping[str, tf.Tensor], predictions, orders):
+        """Divided by the counts of the whole batch, so that the gradients of its parts add up to the batch's."""
         with tf.GradientTape() as tape:
             sums = self._scores(batch, training=True)
-            counts = [sums["mlm_predictions"], sums["sop_predictions"]]
-            predictions, orders = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, counts)
-            # Divided by the counts of the whole batch, so that the replicas' gradients add up to the batch's.
-            loss = sums["mlm_loss"] / (predictions + 1e-5) + sums["sop_loss"] / tf.maximum(orders, 1.0)
+            loss = _loss(sums, predictions, orders)
         gradients = tape.gradient(loss, list(self.variables.values()))
-        self.optimizer.apply(gradients, self._learning_rate(self.step))
-        return sums
+        return [tf.convert_to_tensor(gradient) for gradient in gradients], sums
 
     def _scores(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, Any]:
         scores = score_examples(self.network(batch, training=training), batch)
@@ -157,86 +248,184 @@ class _Training:
         }
 
     def _learning_rate(self, step: int | tf.Tensor) -> tf.Tensor:
-        return warmup_then_decay(step, self.settings.learning_rate, self.warmup_steps, self.total_steps)
+        rate = warmup_then_decay(step, self.settings.peak_learning_rate, self.warmup_steps, self.total_steps)
+        return rate * self.loss_guard.learning_rate_factor
 
     # === Loop ===
 
     def run(self, data: TrainingData) -> dict[str, float]:
         resumed = self.checkpoints.restore()
-        start = int(self.step.numpy())
+        self._say_start(resumed)
+        if not resumed:
+            self._evaluate(data)
+            if self.settings.on_divergence == "rollback":
+                self.checkpoints.save()
+        figures: dict[str, float] = {}
+        with _Signals() as signals:
+            while not self._is_done():
+                try:
+                    figures = self._run(data, signals)
+                except DivergedError as reason:
+                    self._roll_back(reason)
+        if self.held_out_guard.stops:
+            best = self.checkpoints.restore_best()
+            _log.info("held-out loss did not fall any more: ending early%s", ", with the best weights" if best else "")
+        return figures or self._evaluate(data) | {"tokens_per_second": 0.0}
+
+    def _is_done(self) -> bool:
+        return self.steps_taken >= self.total_steps or self.held_out_guard.stops
+
+    def _run(self, data: TrainingData, signals: _Signals) -> dict[str, float]:
+        """Steps from the present one to the last, or until there is a reason to end."""
+        settings, start = self.settings, self.steps_taken
+        batches = iter(self._batches(data, start))
+        figures: dict[str, float] = {}
+        interval, progress, saved = _Interval(), _Progress(start, self.total_steps), time.monotonic()
+        for step in range(start + 1, self.total_steps + 1):
+            with interval.waiting():
+                batch = next(batches)
+            interval.add(self.train_step(self._divide(batch)))
+            last = step == self.total_steps
+            if step % settings.log_every == 0 or last or step == start + 1:
+                self.loss_guard.check(step)
+                figures = interval.close(self._peak_flops(batch))
+                self._report(step, progress.eta(step), figures)
+                interval = _Interval()
+            looks = step % (settings.evaluate_every or settings.checkpoint_every) == 0 or last
+            late = settings.checkpoint_minutes and time.monotonic() - saved > 60 * settings.checkpoint_minutes
+            if looks or late or signals.received or step % settings.checkpoint_every == 0:
+                self.loss_guard.check(step)
+                with interval.paused():
+                    best = looks and self.held_out_guard.is_best(self._evaluate(data)["loss"])
+                    self.checkpoints.save(best)
+                saved = time.monotonic()
+            if signals.received:
+                self.checkpoints.wait()
+                signals.pass_on(f"training: interrupted at step {step}, from which it goes on when started again")
+            if self.held_out_guard.stops:
+                break
+        return figures
+
+    def _roll_back(self, reason: DivergedError) -> None:
+        rollbacks = self.loss_guard.rollbacks
+        if self.settings.on_divergence == "rollback" and not self.checkpoints.restore():
+            raise InputError(f"training: {reason}, and there is no checkpoint to go back to.")
+        self.loss_guard.go_back(rollbacks, reason)
+        _log.warning(
+            "%s: going back to step %d, with %g of the learning rate",
+            reason,
+            self.steps_taken,
+            float(self.loss_guard.learning_rate_factor),
+        )
+
+    def _say_start(self, resumed: bool) -> None:
         _log.info(
-            "%s at step %d of %d, batch %d, %s, warm-up %d",
+            "%s at step %d of %d, batch %d, %s, warm-up %d, %s, %s",
             "resuming" if resumed else "starting",
-            start,
+            self.steps_taken,
             self.total_steps,
             self.settings.batch_size,
             type(self.strategy).__name__,
             self.warmup_steps,
+            "bfloat16" if "bfloat16" in self.dtype else "float32",
+            "compiled with XLA" if self.xla else "without XLA",
         )
-        batches = self._batches(data, start)
-        if not resumed:
-            self._evaluate(data)
-        figures: dict[str, float] = {}
-        interval = _Interval()
-        progress = _Progress(start, self.total_steps)
-        for step in range(start + 1, self.total_steps + 1):
-            interval.add(self.train_step(next(batches)))
-            if step % self.settings.log_every == 0 or step in (start + 1, self.total_steps):
-                interval.check_finite(step)
-                figures = interval.close()
-                self._report(step, progress.eta(step), figures)
-                interval = _Interval()
-            if step % self.settings.checkpoint_every == 0 or step == self.total_steps:
-                interval.check_finite(step)
-                with interval.paused():
-                    self.checkpoints.save()
-                    self._evaluate(data)
-        return figures or self._evaluate(data) | {"tokens_per_second": 0.0}
 
-    def _batches(self, data: TrainingData, start: int):
-        batches = training_batches(
-            data.train_files,
-            data.parse_train,
-            self.settings.batch_size,
-            self.settings.epochs,
-            self.settings.seed,
-            start,
+    def _batches(self, data: TrainingData, start: int) -> tf.data.Dataset:
+        settings = self.settings
+        return training_batches(
+            data.train_bins, data.parse_train, settings.batch_size, settings.epochs, settings.seed, start, self.share
         )
-        return map(self._divide, batches)
 
     def _divide(self, batch: Mapping[str, tf.Tensor]):
-        """Gives each replica its rows: replica r of n those with index r modulo n."""
-        replicas = self.strategy.num_replicas_in_sync
-        if replicas == 1:
+        """Gives each replica of this process its rows; see `Share`."""
+        local, first = self.share.local, self.share.first
+        if self.share.replicas == 1:
             return batch
 
         def rows_of(context: tf.distribute.ValueContext) -> dict[str, tf.Tensor]:
-            return {name: value[context.replica_id_in_sync_group :: replicas] for name, value in batch.items()}
+            return {name: value[context.replica_id_in_sync_group - first :: local] for name, value in batch.items()}
 
         return self.strategy.experimental_distribute_values_from_function(rows_of)
 
     def _evaluate(self, data: TrainingData) -> dict[str, float]:
-        batches = evaluation_batches(data.eval_files, data.parse_eval, self.settings.batch_size)
+        batches = evaluation_batches(data.eval_files, data.parse_eval, self.settings.batch_size, self.share)
         interval = _Interval()
         for batch in batches.take(self.settings.max_eval_batches):
             interval.add(self.eval_step(self._divide(batch)))
         figures = interval.close()
-        self.metrics.write("eval", int(self.step.numpy()), figures)
-        _log.info("step %d, held out: %s", int(self.step.numpy()), _line(figures))
+        self._write("eval", self.steps_taken, figures)
+        _log.info("step %d, held out: %s", self.steps_taken, _line(figures))
         return figures
 
     def _report(self, step: int, eta: str, figures: dict[str, float]) -> None:
         learning_rate = float(self._learning_rate(step - 1))  # the one that this step was taken with
-        self.metrics.write("train", step, figures | {"learning_rate": learning_rate})
+        self._write("train", step, figures | {"learning_rate": learning_rate})
+        utilisation = f", MFU {figures['mfu']:.1%}" if "mfu" in figures else ""
         _log.info(
-            "step %d of %d, %s, lr %.2e, %s tokens/s, ETA %s",
+            "step %d of %d, %s, lr %.2e, %s tokens/s%s, input %.0f %%, ETA %s",
             step,
             self.total_steps,
             _line(figures),
             learning_rate,
             f"{figures['tokens_per_second']:,.0f}",
+            utilisation,
+            100 * figures["input_share"],
             eta,
         )
+
+    def _write(self, split: str, step: int, figures: Mapping[str, float]) -> None:
+        if self.metrics:
+            self.metrics.write(split, step, figures)
+
+    def _peak_flops(self, batch: Mapping[str, tf.Tensor]) -> _Utilisation | None:
+        """What a token costs in batches of this shape, and what the devices could do."""
+        peak = peak_flops()
+        length, predictions = (batch[name].shape[1] for name in (ENCODER_INPUTS[0], MLM_POSITIONS))
+        return _Utilisation(flops_per_token(self.config, length, predictions / length), peak) if peak else None
+
+
+def _loss(sums: Mapping[str, tf.Tensor], predictions: tf.Tensor, orders: tf.Tensor) -> tf.Tensor:
+    """What is trained on: both losses, each a mean; of a part of a batch, its share in them."""
+    return sums["mlm_loss"] / (predictions + LOSS_GUARD) + sums["sop_loss"] / tf.maximum(orders, 1.0)
+
+
+# The counts that losses are divided by.
+_COUNTED = ("masked_lm_weights", "sentence_order_weight")
+
+
+@dataclass(frozen=True)
+class _Utilisation:
+    flops_per_token: float
+    peak: float
+
+
+class _Signals:
+    """Remembers that the process was asked to end, so that it can be done between two steps."""
+
+    def __enter__(self) -> _Signals:
+        self.received = 0  # or the signal's number
+        self._handlers: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+        return self
+
+    def _receive(self, number: int, _frame: Any) -> None:
+        if self.received:
+            self.pass_on("training: interrupted")  # asked for twice: at once
+        self.received = number
+
+    def pass_on(self, message: str) -> None:
+        """Lets the signal do what it did before; ends the process where that was nothing."""
+        _log.warning(message)
+        self.__exit__()
+        signal.raise_signal(self.received)
+        raise SystemExit(128 + self.received)
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
 
 
 def _line(figures: Mapping[str, float]) -> str:
@@ -267,6 +456,7 @@ class _Interval:
     def __init__(self) -> None:
         self._steps: list[dict[str, tf.Tensor]] = []
         self._started = time.monotonic()
+        self._waited = 0.0
 
     def add(self, sums: dict[str, tf.Tensor]) -> None:
         self._steps.append(sums)
@@ -278,20 +468,18 @@ class _Interval:
         yield
         self._started += time.monotonic() - before
 
-    def check_finite(self, step: int) -> None:
-        """Makes sure that the losses are numbers; a model that they are not of learns nothing more.
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts the time until the input has the next batch."""
+        before = time.monotonic()
+        yield
+        self._waited += time.monotonic() - before
 
-        Raises:
-          InputError: they are not.
-        """
-        losses = [s["mlm_loss"] + s["sop_loss"] for s in self._steps]
-        if losses and not np.isfinite(tf.add_n(losses).numpy()):
-            raise InputError(
-                f"training: the loss is not a number any more at step {step}. Lower training.learning_rate, or raise "
-                "training.warmup_steps or training.batch_size."
-            )
-
-    def close(self) -> dict[str, float]:
+    def close(self, utilisation: _Utilisation | None = None) -> dict[str, float]:
         sums = {name: float(tf.add_n([step[name] for step in self._steps])) for name in self._steps[0]}
         seconds = max(time.monotonic() - self._started, 1e-9)
-        return summarize(sums) | {"tokens_per_second": sums["tokens"] / seconds}
+        speed = sums["tokens"] / seconds
+        figures = summarize(sums) | {"tokens_per_second": speed, "input_share": self._waited / seconds}
+        if utilisation:
+            figures["mfu"] = speed * utilisation.flops_per_token / utilisation.peak
+        return figures

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-_LOSS_GUARD = 1e-5  # in the denominator of the published loss
+LOSS_GUARD = 1e-5  # in the denominator of the published loss
 
 
 def summarize(sums: Mapping[str, float]) -> dict[str, float]:
@@ -21,7 +21,7 @@ def summarize(sums: Mapping[str, float]) -> dict[str, float]:
       `mlm_loss` (nats a prediction), `mlm_accuracy`, `sop_loss`, `sop_accuracy`, and `loss`, the sum that is
       trained on.
     """
-    predictions = sums["mlm_predictions"] + _LOSS_GUARD
+    predictions = sums["mlm_predictions"] + LOSS_GUARD
     orders = max(sums["sop_predictions"], 1.0)  # there are none in text without an order
     figures = {
         "mlm_loss": sums["mlm_loss"] / predictions,

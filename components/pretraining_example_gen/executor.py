@@ -200,7 +200,8 @@ def _manifest(
     return {
         "examples": counts["train"] + counts["eval"],
         "train_examples": counts["train"],
-        "train_records": counts["train_written"],  # rows, where examples are packed
+        "train_records": sum(_records_by_files(counts).values()),  # rows, where examples are packed
+        "train_files": _records_by_files(counts),
         "eval_examples": counts["eval"],
         "documents": text["documents"],
         "documents_fingerprint": text["fingerprint"],
@@ -219,5 +220,13 @@ def _manifest(
 
 def _padding_share(counts: Counter[str], settings: ExampleSettings) -> float:
     """Share of the positions of training batches that hold no piece."""
-    rows = counts["train_written"] * settings.max_seq_length
-    return round(1 - counts["train_tokens"] / (rows if settings.packing == "pack" else counts["train_slots"]), 4)
+    slots = counts["train_slots"]
+    if settings.packing == "pack":
+        slots = sum(_records_by_files(counts).values()) * settings.max_seq_length
+    return round(1 - counts["train_tokens"] / slots, 4)
+
+
+def _records_by_files(counts: Counter[str]) -> dict[str, int]:
+    """How many records the files of each name have."""
+    written = {key.removesuffix("_written"): n for key, n in sorted(counts.items()) if key.endswith("_written")}
+    return {place.partition("/")[2] or "data": n for place, n in written.items() if place.startswith("train")}

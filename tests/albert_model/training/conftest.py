@@ -11,6 +11,7 @@ from albert_model.text.examples import RAGGED_FEATURES, SCALAR_FEATURES, encode_
 from albert_model.text.packing import EXAMPLE_LENGTHS, pack, predictions_per_row
 from albert_model.text.settings import ExampleSettings
 from albert_model.training.deferred_masks import DeferredMasks
+from albert_model.training.input_pipeline import Bin
 from albert_model.training.loop import TrainingData
 from components.preprocessing_module import preprocessing_fn
 
@@ -28,9 +29,9 @@ def parser(settings, masks=None):
         "examples_per_row": settings.examples_per_row if packed else None,
     }
 
-    def parse(serialized, step=None):
+    def parse(serialized, *place):
         features = tf.io.parse_example(serialized, spec)
-        return preprocessing_fn(masks(features, step) if masks else features, shapes)
+        return preprocessing_fn(masks(features, *place) if masks else features, shapes)
 
     return parse
 
@@ -52,7 +53,8 @@ def write_shards(folder, documents, tokenizer, splits, settings=SETTINGS, seed=1
                 for value in values[shard::shards]:
                     writer.write(value)
     masks = DeferredMasks(tokenizer, settings, seed) if deferred else None
-    return TrainingData(paths["train"], paths["eval"], counts["train"], parser(settings, masks), parser(settings))
+    train = [Bin(tuple(paths["train"]), counts["train"])]
+    return TrainingData(train, paths["eval"], parser(settings, masks), parser(settings))
 
 
 @pytest.fixture(scope="session")

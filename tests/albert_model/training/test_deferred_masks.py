@@ -32,7 +32,7 @@ def data(tmp_path, documents, tokenizer, settings):
 
 
 def batches_of(data, epochs=1, start_step=0, batch_size=8):
-    batches = training_batches(data.train_files, data.parse_train, batch_size, epochs, seed=1, start_step=start_step)
+    batches = training_batches(data.train_bins, data.parse_train, batch_size, epochs, seed=1, start_step=start_step)
     return [{name: value.numpy() for name, value in batch.items()} for batch in batches]
 
 
@@ -102,7 +102,9 @@ def test_the_law_is_that_of_stored_masks(documents, tokenizer):
         "input_ids": tf.sparse.from_dense(ids),
         "segment_a_length": tf.sparse.from_dense(np.full((number, 1), 52)),
     }
-    masked = DeferredMasks(tokenizer, settings, seed=1)(features, tf.constant(7, tf.int64))
+    masked = DeferredMasks(tokenizer, settings, seed=1)(
+        features, tf.constant(7, tf.int64), tf.range(number, dtype=tf.int64)
+    )
     positions = tf.sparse.to_dense(masked["masked_lm_positions"]).numpy()
     labels = tf.sparse.to_dense(masked["masked_lm_ids"]).numpy()
     assert positions.shape == (number, prediction_budgets(np.array([length]), settings)[0])
@@ -126,9 +128,9 @@ def test_rows_of_packed_examples_score_as_the_examples_do(documents, tokenizer, 
         folder.mkdir()
         data = deferred_data(folder, documents, tokenizer, settings)
         total = Counter()
-        for batch in evaluation_batches(data.train_files, data.parse_eval, 32):
+        for batch in evaluation_batches(data.train_bins[0].files, data.parse_eval, 32):
             total.update({name: float(tf.reduce_sum(v)) for name, v in score_examples(network(batch), batch).items()})
-        sums.append(total | {"records": data.train_records})
+        sums.append(total | {"records": data.train_bins[0].records})
     packed, alone = sums
     assert packed.pop("records") < alone.pop("records")
     assert packed.keys() == alone.keys()

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from albert_model.training.metrics import MetricsWriter
 from albert_model.training.settings import TrainingSettings
 from albert_model.weights import network as network_weights
 from tests.albert_model.training.reference import reference_step
-from tests.demo import ROOT
 
 SETTINGS = TrainingSettings(
     batch_size=8, epochs=4, max_steps=12, learning_rate=0.01, warmup_steps=2, checkpoint_every=5, log_every=4
@@ -45,7 +42,7 @@ def test_steps_are_those_of_the_published_recipe(small_config, data, tmp_path, c
     initial = network_weights.read(network)
     expected = {name: value.astype(np.float64) for name, value in initial.items()}
     m, v = ({name: np.zeros(value.shape) for name, value in expected.items()} for _ in range(2))
-    batches = training_batches(data.train_files, data.parse_train, settings.batch_size, 1, settings.seed, 0).take(3)
+    batches = training_batches(data.train_bins, data.parse_train, settings.batch_size, 1, settings.seed, 0).take(3)
     for learning_rate, batch in zip((0.0, 0.01 / 2, 0.01 / 3), batches, strict=True):
         network_weights.assign(network, expected, "reference")
         assert len(set(tf.reduce_sum(batch["masked_lm_weights"], 1).numpy())) > 1  # else a mean of means would do
@@ -65,7 +62,8 @@ def without_dropout(config):
 
 
 def gradients_of(network, batch):
-    """Of sum(w·ce) / (sum(w) + 1e-5) over the masked pieces plus the mean cross entropy of the sentence order."""
+    """Of sum(w·ce) / (sum(w) + 1e-5) over the masked pieces plus the mean cross entropy of the sentence order where
+    it counts."""
     rows = network_weights.variables(network)
     with tf.GradientTape() as tape:
         outputs = network(batch)
@@ -73,7 +71,10 @@ def gradients_of(network, batch):
         order = tf.nn.log_softmax(outputs["sop_logits"])
         weights = batch["masked_lm_weights"]
         mlm = -tf.reduce_sum(weights * tf.gather(pieces, batch["masked_lm_ids"], batch_dims=2))
-        sop = -tf.reduce_mean(tf.gather(order, batch["sentence_order_label"], batch_dims=1))
+        ordered = tf.cast(batch["sentence_order_weight"], tf.float32)
+        assert 0 < tf.reduce_sum(ordered) < len(ordered)  # some pairs say nothing of order
+        sop = -tf.reduce_sum(ordered * tf.gather(order, batch["sentence_order_label"], batch_dims=1))
+        sop /= tf.reduce_sum(ordered)
         loss = mlm / (tf.reduce_sum(weights) + 1e-5) + sop
     gradients = tape.gradient(loss, [variable.value for _, variable in rows])
     arrays = zip(rows, map(as_array, gradients), strict=True)
@@ -148,15 +149,48 @@ def test_a_batch_that_is_larger_than_the_data_is_refused(small_config, data, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_devices_train_as_one(tmp_path, data, small_config):
-    """Each in a process of its own, as TensorFlow divides a machine into devices once only."""
+def test_parts_of_a_batch_add_up_to_it(small_config, data, tmp_path):
+    config = without_dropout(small_config)
     weights = {}
-    config = without_dropout(small_config).to_json()
-    for devices in (1, 2):
-        target = tmp_path / f"{devices}.npz"
-        files = json.dumps([data.train_files, data.eval_files, data.train_records])
-        command = [sys.executable, "-m", "tests.albert_model.training.train_on_devices"]
-        subprocess.run([*command, str(devices), target, config, files], check=True, cwd=ROOT, capture_output=True)
-        weights[devices] = np.load(target)
+    for parts in (1, 4):
+        folder = tmp_path / str(parts)
+        weights[parts], _ = run(config, data, folder, SETTINGS.model_copy(update={"accumulation": parts}))
     for name in weights[1]:
-        np.testing.assert_allclose(weights[2][name], weights[1][name], atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(weights[4][name], weights[1][name], atol=2e-5, err_msg=name)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(small_config, data, tmp_path):
+    with pytest.raises(InputError, match=r"training\.batch_size: 8 cannot be divided by 1 devices times .* 3"):
+        run(small_config, data, tmp_path, SETTINGS.model_copy(update={"accumulation": 3}))
+
+
+def test_machines_that_are_not_named_are_refused(small_config, data, tmp_path, monkeypatch):
+    settings = SETTINGS.model_copy(update={"strategy": "multiworker"})
+    for value in ("", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'):
+        monkeypatch.setenv("TF_CONFIG", value)
+        with pytest.raises(InputError, match="TF_CONFIG"):
+            run(small_config, data, tmp_path, settings)
+
+
+@pytest.mark.parametrize(("precision", "xla"), [("bfloat16", "off"), ("float32", "on"), ("bfloat16", "on")])
+def test_precision_and_compilation_take_effect(small_config, data, undisturbed, tmp_path, caplog, precision, xla):
+    settings = SETTINGS.model_copy(update={"precision": precision, "xla": xla})
+    with caplog.at_level("INFO", "albert"):
+        weights, figures = run(small_config, data, tmp_path, settings)
+    assert f"{precision}, {'compiled with XLA' if xla == 'on' else 'without XLA'}" in caplog.text
+    assert all(value.dtype == np.float32 for value in weights.values())
+    assert not same(weights, undisturbed[0])  # other arithmetic is other rounding
+    (last,) = (
+        json.loads(line) for line in (undisturbed[1] / "metrics" / "metrics.jsonl").read_text().splitlines()[-2:-1]
+    )
+    assert figures["loss"] == pytest.approx(last["loss"], rel=0.05)
+
+
+def test_a_disk_that_is_full_ends_the_training_with_a_remedy(small_config, data, tmp_path, monkeypatch):
+    def save(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+    with pytest.raises(InputError, match=r"a checkpoint could not be written \([\d,]+ MB are free\)"):
+        run(small_config, data, tmp_path)
+    assert not list((tmp_path / "checkpoints").glob("ckpt*"))

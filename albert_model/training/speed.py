@@ -1,0 +1,37 @@
+"""How much of a device's arithmetic a training uses (model FLOPs utilisation, as in PaLM, arXiv:2204.02311)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from albert_model.config import AlbertConfig
+
+# Dense bfloat16 FLOP/s by a part of the device's name (NVIDIA's data sheets).
+_PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+
+
+def flops_per_token(config: AlbertConfig, length: int, predictions: float) -> float:
+    """FLOPs of forward and backward pass for each piece: 3·(L·(2·(4H² + 2·H·I) + 4·S·H) + 2·E·H + m·(2·H·E + 2·E·V)).
+
+    >>> config = AlbertConfig.from_file("configs/models/base_v2.json")
+    >>> round(flops_per_token(config, 512, 20 / 512) / 1e6)
+    568
+
+    Args:
+      config: sizes (L layers, H hidden, I intermediate, E embedding, V vocabulary).
+      length: S, positions of a sequence.
+      predictions: m, masked pieces for each piece.
+    """
+    hidden, embedding = config.hidden_size, config.embedding_size
+    layer = 2 * (4 * hidden**2 + 2 * hidden * config.intermediate_size) + 4 * length * hidden
+    head = 2 * hidden * embedding + 2 * embedding * config.vocab_size
+    layers = config.num_hidden_layers * config.inner_group_num
+    return 3 * (layers * layer + 2 * embedding * hidden + predictions * head)
+
+
+def peak_flops() -> float | None:
+    """FLOP/s of all GPUs of this process; None where their peak is not known."""
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "") for gpu in gpus]
+    peaks = [next((peak for part, peak in _PEAKS.items() if part in name), None) for name in names]
+    return None if not peaks or None in peaks else sum(peak for peak in peaks if peak)
