@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 ALBERT = ROOT / ".venv" / "bin" / "albert"
-_FEWER_STEPS = {"training.max_steps": 120, "training.warmup_steps": 20, "training.checkpoint_every": 50}
+_FEWER_STEPS = {"training.max_steps": 200, "training.warmup_steps": 20, "training.checkpoint_every": 50}
 
 
 def demo_command(root: Path, spans: list[int], **settings) -> list[str]:
