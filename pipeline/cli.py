@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline import examples_cli, weights_cli
+from pipeline import examples_cli, pretraining_cli, weights_cli
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -22,13 +22,17 @@ def main() -> None:
       albert pipeline run --config configs/pipelines/demo.yaml
       albert pipeline settings
       albert create-pretraining-data --input_file='data/*.txt' --output_file=train.tf_record --vocab_file=vocab.txt
+      albert run-pretraining --albert_config_file=config.json --input_files=train.tf_record --output_dir=pretrained
       albert convert albert_base_v2.tar.gz --to huggingface --output albert-base-v2
       albert inspect runs/demo/encoders/2
       albert parity albert_base_v2.tar.gz albert-base-v2
     """
 
 
-for _command in (examples_cli.create_pretraining_data, weights_cli.convert, weights_cli.inspect, weights_cli.parity):
+for _command in (
+    *(examples_cli.create_pretraining_data, pretraining_cli.run_pretraining),
+    *(weights_cli.convert, weights_cli.inspect, weights_cli.parity),
+):
     main.add_command(_command)
 
 

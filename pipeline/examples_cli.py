@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import functools
-import glob
 import os
 import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from pipeline.flags import (
+    BOOLEAN,
+    DASHES_OR_UNDERSCORES,
+    NO_EFFECT,
+    ScriptCommand,
+    files,
+    flag_of,
+    is_remote,
+    named_as_flags,
+    parts,
+    remote_files,
+    settings_of,
+    unsupported,
+)
 
 if TYPE_CHECKING:
     import pydantic
@@ -30,7 +43,8 @@ _EXAMPLE_SETTINGS = (
     *("do_whole_word_mask", "short_seq_prob", "dupe_factor", "random_seed", "single_sentence"),
 )
 _DOCUMENT_SETTINGS = ("sentences", "language", "invalid_utf8", "max_sentences_per_document")
-_BOOLEAN: dict[str, Any] = {"type": click.BOOL, "is_flag": False, "flag_value": "true", "metavar": "[BOOL]"}
+# Those names in a pipeline's settings.
+_KEYS = (*(f"corpus.{name}" for name in _DOCUMENT_SETTINGS), *(f"examples.{name}" for name in _EXAMPLE_SETTINGS))
 # Text, times copies, of which one process makes examples in some minutes.
 _MUCH_TEXT = 40 * 64 * 10**6
 _ALL_PROCESSORS = ("--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=0")
@@ -40,46 +54,17 @@ _SECONDS_BETWEEN_LINES = 30  # of progress, where it is not shown on a terminal
 # === Flags ===
 
 
-class _Command(click.Command):
-    """Takes flags as the original scripts do: -flag, --noflag, --flag=false; with --runner, those of Beam too."""
+class _Command(ScriptCommand):
+    """With --runner, it takes the flags of Beam too."""
 
-    def get_params(self, context: click.Context) -> list[click.Parameter]:
-        parameters = super().get_params(context)
-        after_files = 1 + [parameter.name for parameter in parameters].index("layout")
-        return [*parameters[:after_files], *_flags_of_settings(), *parameters[after_files:]]
+    after = "layout"
+    quoted = "--input_file='data/*.txt'"
 
-    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
-        parameters = self.get_params(context)
-        booleans = [parameter.name for parameter in parameters if parameter.metavar == _BOOLEAN["metavar"]]
-        context.ignore_unknown_options = any(re.match(r"--?runner(=|$)", argument) for argument in arguments)
-        context.allow_extra_args = True
-        super().parse_args(context, [_as_click_has_it(argument, booleans) for argument in arguments])
-        _check_rest(context, [flag.lstrip("-") for parameter in parameters for flag in parameter.opts])
-        return context.args
+    def flags_of_settings(self) -> tuple[click.Option, ...]:
+        return _flags_of_settings()
 
-
-def _as_click_has_it(argument: str, booleans: Iterable[str | None]) -> str:
-    """
-    >>> _as_click_has_it("--nodo_lower_case", ["do_lower_case"]), _as_click_has_it("-ngram=2", [])
-    ('--do_lower_case=false', '--ngram=2')
-    """
-    negated = re.fullmatch(r"--?no[-_]?(.+)", argument)
-    if negated and negated[1].replace("-", "_") in booleans:
-        return f"--{negated[1]}=false"
-    return re.sub(r"^-(?=[A-Za-z]\w)", "--", argument)
-
-
-def _check_rest(context: click.Context, ours: list[str]) -> None:
-    """Refuses what is neither ours nor Beam's; of Beam's options it knows that they are not a slip in one of ours."""
-    if not context.ignore_unknown_options and context.args:
-        raise click.UsageError(
-            f"{context.args[0]}: belongs to no flag. If it comes of a pattern, quote that: --input_file='data/*.txt'",
-            context,
-        )
-    for argument in context.args:
-        name = argument.partition("=")[0].lstrip("-").replace("-", "_")
-        if argument.startswith("-") and (close := difflib.get_close_matches(name, ours, cutoff=0.85)):
-            raise click.NoSuchOption(f"--{name}", possibilities=[f"--{each}" for each in close], ctx=context)
+    def takes_others(self, arguments: list[str]) -> bool:
+        return any(re.match(r"--?runner(=|$)", argument) for argument in arguments)
 
 
 @functools.cache
@@ -88,37 +73,16 @@ def _flags_of_settings() -> tuple[click.Option, ...]:
     from albert_model.text.settings import ExampleSettings
 
     return tuple(
-        _flag(settings, name)
+        flag_of(settings, name)
         for settings, names in ((ExampleSettings, _EXAMPLE_SETTINGS), (DocumentSettings, _DOCUMENT_SETTINGS))
         for name in names
     )
 
 
-def _flag(settings: type[pydantic.BaseModel], name: str) -> click.Option:
-    field = settings.model_fields[name]
-    kind: dict[str, Any] = {"type": field.annotation}
-    if field.annotation is bool:
-        kind = _BOOLEAN
-    elif get_origin(field.annotation) is Literal:
-        kind = {"type": click.Choice(get_args(field.annotation))}
-    return click.Option([f"--{name}"], default=field.default, show_default=True, help=field.description, **kind)
-
-
-def _unsupported(why: str) -> Any:
-    def refuse(context: click.Context, option: click.Parameter, value: bool) -> None:
-        if value:
-            raise click.BadParameter(f"is not supported: {why}", context, option)
-
-    return {**_BOOLEAN, "default": False, "callback": refuse, "expose_value": False, "help": f"Not supported: {why}"}
-
-
-_NO_EFFECT: dict[str, Any] = {"expose_value": False, "hidden": True}  # flags that scripts may have
-
-
 @click.command(
     "create-pretraining-data",
     cls=_Command,
-    context_settings={"token_normalize_func": lambda name: name.replace("-", "_")},
+    context_settings=DASHES_OR_UNDERSCORES,
 )
 @click.option(
     "--input_file",
@@ -145,7 +109,7 @@ _NO_EFFECT: dict[str, Any] = {"expose_value": False, "hidden": True}  # flags th
     default=True,
     show_default=True,
     help="Lower-case the text, as for all uncased models.",
-    **_BOOLEAN,
+    **BOOLEAN,
 )
 @click.option("--meta_data_file_path", "metadata", metavar="FILE", help="JSON for ALBERT-TF2.0's run_pretraining.py.")
 @click.option(
@@ -157,11 +121,11 @@ _NO_EFFECT: dict[str, Any] = {"expose_value": False, "hidden": True}  # flags th
 )
 @click.option(
     "--random_next_sentence",
-    **_unsupported("it pairs text with that of another document, which is no question of order."),
+    **unsupported("it pairs text with that of another document, which is no question of order."),
 )
-@click.option("--do_permutation", **_unsupported("an experiment that the paper does not speak of."))
-@click.option("--input_file_mode", **_NO_EFFECT)
-@click.option("--parallel", **_NO_EFFECT, **_BOOLEAN)
+@click.option("--do_permutation", **unsupported("an experiment that the paper does not speak of."))
+@click.option("--input_file_mode", **NO_EFFECT)
+@click.option("--parallel", **NO_EFFECT, **BOOLEAN)
 @click.option("--overwrite", is_flag=True, help="Replace files that are there; once the new ones are complete.")
 @click.option(
     "--runner",
@@ -191,7 +155,7 @@ def create_pretraining_data(context: click.Context, debug: bool, **said: Any) ->
     from pipeline.console import errors_in_a_line, quietly
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that nothing half-written stays
-    with errors_in_a_line(debug), _standard_error() as terminal, quietly() as console, _flags_named():
+    with errors_in_a_line(debug), _standard_error() as terminal, quietly() as console, named_as_flags(_KEYS):
         _run(console, terminal, context.args, **said)
 
 
@@ -226,7 +190,7 @@ def _beam_options(
 
     if runner:
         return [f"--runner={runner}", *others]
-    if any(map(_is_remote, (*job.inputs, *finals))):
+    if any(map(is_remote, (*job.inputs, *finals))):
         console.print("Not all files are on this machine, so Beam makes the examples. --runner says where.")
         return list(_ALL_PROCESSORS)
     if text_bytes(job.inputs) * job.examples.dupe_factor > _MUCH_TEXT and (os.cpu_count() or 1) > 1:
@@ -266,7 +230,7 @@ def _write_on_beam(job: Job, finals: list[str], options: list[str], terminal: Te
 
 def _absolute(path: str) -> str:
     """Workers may have another working directory."""
-    return path if _is_remote(path) else os.path.abspath(path)
+    return path if is_remote(path) else os.path.abspath(path)
 
 
 @contextlib.contextmanager
@@ -299,74 +263,17 @@ def _job(
     from pipeline.example_files import Job
 
     return Job(
-        inputs=_files(part for pattern in patterns for part in _parts(pattern)),
-        outputs=tuple(_parts(outputs)),
-        documents=_settings(DocumentSettings, {name: said[name] for name in _DOCUMENT_SETTINGS}),
-        examples=_settings(ExampleSettings, {name: said[name] for name in _EXAMPLE_SETTINGS}),
+        inputs=files("--input_file", patterns, ".txt"),
+        outputs=tuple(parts(outputs)),
+        documents=_checked(DocumentSettings, {name: said[name] for name in _DOCUMENT_SETTINGS}),
+        examples=_checked(ExampleSettings, {name: said[name] for name in _EXAMPLE_SETTINGS}),
         tokenizer=_tokenizer(spm_model_file, vocab_file, do_lower_case),
         layout=layout,
     )
 
 
-def _parts(value: str) -> list[str]:
-    return [part for part in map(str.strip, value.split(",")) if part]
-
-
-def _files(patterns: Iterable[str]) -> tuple[str, ...]:
-    """Every file once, in the order of their names."""
-    from albert_model.errors import InputError
-
-    found: set[str] = set()
-    for pattern in patterns:
-        if _is_remote(pattern):
-            paths = _remote_files(pattern)
-        else:
-            paths = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)
-        if not paths:
-            raise InputError(f"--input_file: no file matches {pattern} (in {Path.cwd()}).")
-        for path in paths:
-            if Path(path).is_dir():
-                raise InputError(f"--input_file: {path} is a folder. Name files in it: '{path.rstrip('/')}/*.txt'")
-        found.update(paths)
-    if not found:
-        raise InputError("--input_file: names no file.")
-    return tuple(sorted(found))
-
-
-@contextlib.contextmanager
-def _flags_named() -> Iterator[None]:
-    """Errors that name a pipeline's settings name the flags in place of those."""
-    from albert_model.errors import InputError
-
-    try:
-        yield
-    except InputError as error:
-        names = "|".join((*_DOCUMENT_SETTINGS, *_EXAMPLE_SETTINGS))
-        raise InputError(re.sub(rf"\b(corpus|examples)\.(?=({names})\b)", "--", str(error))) from error
-
-
-def _is_remote(path: str) -> bool:
-    return "://" in path
-
-
-def _remote_files(pattern: str) -> list[str]:
-    import tensorflow as tf
-
-    return tf.io.gfile.glob(pattern)
-
-
-def _settings(kind: type[pydantic.BaseModel], values: dict[str, Any]) -> Any:
-    """Checked settings; what is wrong is told with the names of flags."""
-    import pydantic
-
-    from albert_model.config import describe
-    from albert_model.errors import InputError
-
-    try:
-        return kind(**values)
-    except pydantic.ValidationError as error:
-        words = re.sub(r"\b([a-z0-9]+(_[a-z0-9]+)+|ngram|language)\b(?= |:)", r"--\1", describe(error))
-        raise InputError(f"{words}. albert create-pretraining-data --help has what is possible.") from None
+def _checked(kind: type[pydantic.BaseModel], values: dict[str, Any]) -> Any:
+    return settings_of(kind, values, "create-pretraining-data")
 
 
 def _tokenizer(spm_model_file: str | None, vocab_file: str | None, do_lower_case: bool) -> Tokenizer:
@@ -392,7 +299,7 @@ def _check_outputs(finals: list[str], inputs: tuple[str, ...], overwrite: bool) 
             raise InputError(f"--output_file: {path} is a folder. Name a file in it.")
         if finals.count(path) > 1:
             raise InputError(f"--output_file: {path} is named twice.")
-        if not (_remote_files(path) if _is_remote(path) else Path(path).exists()):
+        if not (remote_files(path) if is_remote(path) else Path(path).exists()):
             continue
         if any(path == text or _is_same_file(path, text) for text in inputs):
             raise InputError(f"--output_file: {path} is one of the input files.")

@@ -44,6 +44,8 @@ def test_commands(block, demo, tmp_path):
             check_on_weights(words, tmp_path)
         elif program == "albert" and words[0] == "create-pretraining-data":
             check_on_text(words, demo, tmp_path)
+        elif program == "albert" and words[0] == "run-pretraining":
+            check_on_records(words, demo, tmp_path)
         elif program == "albert":
             assert albert(*words).returncode == 0, line
         elif program == ".venv/bin/python":
@@ -90,6 +92,24 @@ def check_on_text(words, demo, folder):
     (folder / "base" / "vocab").mkdir(parents=True, exist_ok=True)
     shutil.copy(demo.encoders / "2" / "vocab" / "spm.model", folder / "base" / "vocab" / "30k-clean.model")
     done = subprocess.run([str(ALBERT), *words], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def check_on_records(words, demo, folder):
+    """The command runs for two steps on records of the manual; of one for many machines the words are checked."""
+    from pipeline.cli import main
+
+    if any(word.startswith("--strategy_type=multiworker") for word in words):
+        main.commands[words[0]].make_context(words[0], list(words[1:]))
+        return
+    shutil.copytree(demo.encoders / "2", folder / "base", dirs_exist_ok=True)
+    making = "create-pretraining-data --input_file=data/*.txt --spm_model_file=base/vocab/30k-clean.model"
+    small = ("--max_seq_length=64", "--max_predictions_per_seq=10", "--dupe_factor=1", "--overwrite")
+    for records in ("processed/train.tf_record", "held-out/dev.tf_record"):
+        metadata = "--meta_data_file_path=processed/train_meta_data" if "train" in records else "--ngram=2"
+        check_on_text([*making.split(), f"--output_file={records}", metadata, *small], demo, folder)
+    few = ("--num_train_steps=2", "--train_batch_size=8", "--max_eval_steps=2")
+    done = subprocess.run([str(ALBERT), *words, *few], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

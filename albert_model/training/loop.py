@@ -47,7 +47,7 @@ class TrainingData:
 
     Attributes:
       train_bins: TFRecord shards to train on.
-      eval_files: TFRecord shards that are held out.
+      eval_files: TFRecord shards that are held out. There may be none; nothing is said of them then.
       parse_train, parse_eval: see `input_pipeline.Parse`.
     """
 
@@ -94,13 +94,15 @@ def train(
     Returns:
       The weights, and the figures of the last interval: those of `metrics.summarize`, `tokens_per_second`, and the
       `steps` that were taken. If the checkpoint was of the last step, there is no interval: figures on held-out
-      text, and 0 tokens.
+      text, if there is any, and 0 tokens.
 
     Raises:
       InputError: there are fewer examples than a batch needs, a batch cannot be shared evenly, the training diverged,
         or another machine was lost.
     """
     total_steps = _total_steps(settings, data.train_bins)
+    if settings.early_stop_after and not data.eval_files:
+        raise InputError("training.early_stop_after needs held-out examples. Give some, or leave it out.")
     strategy = strategy or make_strategy(settings)
     _check_division(settings, strategy)
     training = _Training(config, settings, total_steps, strategy, initial_weights, folders)
@@ -257,7 +259,8 @@ class _Training:
         resumed = self.checkpoints.restore()
         self._say_start(resumed)
         if not resumed:
-            self._evaluate(data)
+            if data.eval_files:
+                self._evaluate(data)
             if self.settings.on_divergence == "rollback":
                 self.checkpoints.save()
         figures: dict[str, float] = {}
@@ -270,7 +273,9 @@ class _Training:
         if self.held_out_guard.stops:
             best = self.checkpoints.restore_best()
             _log.info("held-out loss did not fall any more: ending early%s", ", with the best weights" if best else "")
-        return figures or self._evaluate(data) | {"tokens_per_second": 0.0}
+        if not figures and data.eval_files:
+            figures = self._evaluate(data)
+        return {"tokens_per_second": 0.0} | figures
 
     def _is_done(self) -> bool:
         return self.steps_taken >= self.total_steps or self.held_out_guard.stops
@@ -291,9 +296,11 @@ class _Training:
                 figures = interval.close(self._peak_flops(batch))
                 self._report(step, progress.eta(step), figures)
                 interval = _Interval()
-            looks = step % (settings.evaluate_every or settings.checkpoint_every) == 0 or last
+            looks = bool(data.eval_files) and (
+                step % (settings.evaluate_every or settings.checkpoint_every) == 0 or last
+            )
             late = settings.checkpoint_minutes and time.monotonic() - saved > 60 * settings.checkpoint_minutes
-            if looks or late or signals.received or step % settings.checkpoint_every == 0:
+            if looks or last or late or signals.received or step % settings.checkpoint_every == 0:
                 self.loss_guard.check(step)
                 with interval.paused():
                     best = looks and self.held_out_guard.is_best(self._evaluate(data)["loss"])

@@ -197,7 +197,7 @@ _READERS: dict[str, Callable[[str, Path, ReadOptions], Source]] = {
     "package": _read_package,
     "huggingface": _read_huggingface,
 }
-_DEDUCED = "the config was deduced from shapes"
+DEDUCED = "the config was deduced from shapes"
 
 
 def _model(name: str, folder: Path, config: AlbertConfig, read: tuple[Weights, tuple[str, ...]]) -> Model:
@@ -227,7 +227,7 @@ def _config(
     if deduce is None:
         raise InputError(f"{folder}: has no {', '.join(_CONFIGS)}. Give the config with --config.")
     config, notes = _with_activation(deduce(), options)
-    return config, (_DEDUCED, *notes)
+    return config, (DEDUCED, *notes)
 
 
 def _with_activation(config: AlbertConfig, options: ReadOptions) -> tuple[AlbertConfig, tuple[str, ...]]:
