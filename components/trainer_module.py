@@ -73,7 +73,9 @@ def run_fn(fn_args: FnArgs) -> None:
     checkpoints = Path(fn_args.custom_config["checkpoint_root"], _training_id(fn_args))
     package.write_around(checkpoints, Model(config, {}, tokenizer.vocabulary))  # so that a checkpoint can be converted
     folders = TrainingFolders(checkpoints, Path(fn_args.model_run_dir))
-    weights, figures = train(config, settings, data, initial and initial.weights, folders, strategy)
+    weights, figures = train(
+        config, settings, data, initial and initial.weights, folders, strategy, start.get("fresh_heads", [])
+    )
     if not is_chief(strategy):
         _wait_for_export(fn_args.serving_model_dir)
         return

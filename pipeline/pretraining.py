@@ -301,11 +301,13 @@ def train(job: Job) -> bool:
     )
     folders = loop.TrainingFolders(job.output, job.output / SUMMARIES)
     initial = start.weights if start else None
-    weights, figures = loop.train(job.config, job.settings, data, initial, folders, strategy)
+    fresh = start.initialised if start else ()
+    weights, figures = loop.train(job.config, job.settings, data, initial, folders, strategy, fresh)
     if strategies.is_chief(strategy):
         _write_weights(job, weights, start)
-        figures = figures or read_json(job.output / TRAINING)["last_interval"]  # none: there was no step left
-        _write_json(job.output / TRAINING, _record(job, figures, start.initialised if start else ()))
+        if "loss" not in figures:  # there was no step left, nor anything to score
+            figures = read_json(job.output / TRAINING)["last_interval"]
+        _write_json(job.output / TRAINING, _record(job, figures, fresh))
     return strategies.is_chief(strategy)
 
 

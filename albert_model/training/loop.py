@@ -35,7 +35,7 @@ from albert_model.training.settings import TrainingSettings
 from albert_model.training.speed import flops_per_token, peak_flops
 from albert_model.training.strategies import Share, compiles_with_xla, is_chief, keras_dtype, make_strategy
 from albert_model.weights import network as network_weights
-from albert_model.weights.names import Weights
+from albert_model.weights.names import Role, Weights
 
 _log = logging.getLogger("albert.training")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -77,6 +77,7 @@ def train(
     initial_weights: Weights | None,
     folders: TrainingFolders,
     strategy: tf.distribute.Strategy | None = None,
+    fresh_heads: Sequence[Role] = (),
 ) -> tuple[Weights, dict[str, float]]:
     """Trains to the last step, from the newest checkpoint of this training if there is one.
 
@@ -90,6 +91,7 @@ def train(
       initial_weights: to start from; none: random ones.
       folders: where checkpoints and metrics go.
       strategy: where it had to be made before anything else; see `make_strategy`.
+      fresh_heads: parts of the initial weights that nothing has trained yet; they are warmed up first.
 
     Returns:
       The weights, and the figures of the last interval: those of `metrics.summarize`, `tokens_per_second`, and the
@@ -105,7 +107,7 @@ def train(
         raise InputError("training.early_stop_after needs held-out examples. Give some, or leave it out.")
     strategy = strategy or make_strategy(settings)
     _check_division(settings, strategy)
-    training = _Training(config, settings, total_steps, strategy, initial_weights, folders)
+    training = _Training(config, settings, total_steps, strategy, initial_weights, folders, fresh_heads)
     try:
         figures = training.run(data)
         training.checkpoints.wait()
@@ -151,9 +153,11 @@ class _Training:
         strategy: tf.distribute.Strategy,
         initial_weights: Weights | None,
         folders: TrainingFolders,
+        fresh_heads: Sequence[Role],
     ):
         self.config, self.settings, self.total_steps, self.strategy = config, settings, total_steps, strategy
-        self.warmup_steps = settings.resolved_warmup_steps(total_steps)
+        self.head_steps = min(settings.head_warmup_steps, total_steps // 10) if fresh_heads else 0
+        self.warmup_steps = settings.resolved_warmup_steps(total_steps - self.head_steps)
         self.dtype, self.xla, self.share = (
             keras_dtype(settings, config),
             compiles_with_xla(settings),
@@ -171,6 +175,7 @@ class _Training:
                 list(self.variables.values()),
                 settings.weight_decay,
                 settings.clip_norm,
+                [bool(fresh_heads) and row.role not in fresh_heads for row, _ in rows],
             )
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
             self.loss_guard, self.held_out_guard = LossGuard(settings), HeldOutGuard(settings)
@@ -207,7 +212,8 @@ class _Training:
         counts = [tf.reduce_sum(tf.cast(batch[name], tf.float32)) for name in _COUNTED]
         counts = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, counts)
         gradients, sums = self._accumulate(batch, *counts)
-        self.optimizer.apply(gradients, self._learning_rate(self.step), self.step + 1)
+        rate = self._learning_rate(self.step)
+        self.optimizer.apply(gradients, rate, self.step + 1, self.step < self.head_steps)
         return sums
 
     def _accumulate(self, batch: Mapping[str, tf.Tensor], predictions, orders):
@@ -250,7 +256,10 @@ class _Training:
         }
 
     def _learning_rate(self, step: int | tf.Tensor) -> tf.Tensor:
-        rate = warmup_then_decay(step, self.settings.peak_learning_rate, self.warmup_steps, self.total_steps)
+        peak, after = self.settings.peak_learning_rate, step - self.head_steps
+        rate = warmup_then_decay(after, peak, self.warmup_steps, self.total_steps - self.head_steps)
+        if self.head_steps:
+            rate = tf.where(after < 0, peak, rate)
         return rate * self.loss_guard.learning_rate_factor
 
     # === Loop ===
@@ -337,6 +346,8 @@ class _Training:
             "bfloat16" if "bfloat16" in self.dtype else "float32",
             "compiled with XLA" if self.xla else "without XLA",
         )
+        if self.head_steps:
+            _log.info("the first %d steps train the fresh head alone", self.head_steps)
 
     def _batches(self, data: TrainingData, start: int) -> tf.data.Dataset:
         settings = self.settings

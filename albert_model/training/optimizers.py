@@ -58,6 +58,7 @@ class Optimizer:
       variables: made in the strategy's scope, as this object must be.
       weight_decay: see `TrainingSettings`.
       clip_norm: see `TrainingSettings`.
+      waits: for each variable, whether it stays as it is while `apply` is told that some wait.
     """
 
     def __init__(
@@ -67,17 +68,25 @@ class Optimizer:
         variables: Sequence[tf.Variable],
         weight_decay: float,
         clip_norm: float,
+        waits: Sequence[bool] | None = None,
     ):
         self._rule = rule
         self._variables = list(variables)
         self._adapted = [is_adapted(name) for name in names]
         self._weight_decay, self._clip_norm = weight_decay, clip_norm
+        self._waits = list(waits or [False] * len(self._variables))
         self.slots = [
             Slots(*(tf.Variable(tf.zeros_like(variable), trainable=False, name=slot) for slot in Slots._fields))
             for variable in self._variables
         ]
 
-    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    def apply(
+        self,
+        gradients: Sequence[tf.Tensor],
+        learning_rate: tf.Tensor,
+        step: tf.Tensor,
+        some_wait: tf.Tensor | bool = False,
+    ) -> tf.Tensor:
         """Sums the replicas' gradients, clips the sum by its global norm, updates; returns the norm before that.
 
         Called in replica context. The sum is clipped, not each replica's part, so that the result does not depend
@@ -86,18 +95,20 @@ class Optimizer:
         context = tf.distribute.get_replica_context()
         summed = context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
         clipped, norm = tf.clip_by_global_norm(summed, self._clip_norm)
-        context.merge_call(self._apply_everywhere, args=(clipped, learning_rate, step))
+        context.merge_call(self._apply_everywhere, args=(clipped, learning_rate, step, some_wait))
         return norm
 
-    def _apply_everywhere(self, strategy: tf.distribute.Strategy, gradients, learning_rate, step) -> None:
-        rows = zip(self._variables, self.slots, gradients, self._adapted, strict=True)
-        for variable, slots, gradient, adapted in rows:
-            strategy.extended.update(
-                variable, self._assign, args=(gradient, slots.m, slots.v, learning_rate, step, adapted), group=False
-            )
+    def _apply_everywhere(self, strategy: tf.distribute.Strategy, gradients, learning_rate, step, some_wait) -> None:
+        rows = zip(self._variables, self.slots, gradients, self._adapted, self._waits, strict=True)
+        for variable, slots, gradient, adapted, waits in rows:
+            arguments = (gradient, slots.m, slots.v, learning_rate, step, adapted, some_wait if waits else None)
+            strategy.extended.update(variable, self._assign, args=arguments, group=False)
 
-    def _assign(self, variable, gradient, m, v, learning_rate, step, adapted: bool) -> None:
+    def _assign(self, variable, gradient, m, v, learning_rate, step, adapted: bool, waits) -> None:
         update = self._rule(variable, gradient, m, v, learning_rate, step, self._weight_decay, adapted)
+        if waits is not None:
+            old = Update(variable, m, v)
+            update = Update(*(tf.where(waits, before, after) for before, after in zip(old, update, strict=True)))
         variable.assign(update.weight)
         m.assign(update.m)
         v.assign(update.v)

@@ -38,6 +38,12 @@ class TrainingSettings(pydantic.BaseModel):
     warmup_steps: int | None = pydantic.Field(
         default=None, ge=0, description="Steps of linear warm-up; none: 3125, or a tenth of all steps if that is less."
     )
+    head_warmup_steps: int = pydantic.Field(
+        default=1000,
+        ge=0,
+        description="Where the weights to start from lack a head (released modules have none for sentence order): "
+        "steps in which it is trained alone, at the peak rate, before the rest follows; a tenth of all steps at most.",
+    )
     weight_decay: float = pydantic.Field(
         default=0.01, ge=0, description="Of all parameters but biases and normalisations."
     )

@@ -44,9 +44,9 @@ def choose(
     )
     package.write(package_folder(output.uri), start)
     _log.info("starting from the %s %s", source, chosen.uri)
-    manifests.write(
-        output, {"source": source, "model_uri": chosen.uri, "tokenizer_fingerprint": start.tokenizer.fingerprint}
-    )
+    facts = {"source": source, "model_uri": chosen.uri, "tokenizer_fingerprint": start.tokenizer.fingerprint}
+    fresh = [] if blessed_model else manifests.read(chosen.uri)["initialised"]
+    manifests.write(output, facts | {"fresh_heads": fresh})
 
 
 def _check_same_network(start: AlbertConfig, wanted: AlbertConfig, source: str, uri: str, extend: bool) -> None:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from albert_model.errors import InputError
 from albert_model.network.pretrainer import AlbertPretrainer
+from albert_model.training import loop
 from albert_model.training.input_pipeline import training_batches
 from albert_model.training.loop import TrainingFolders, train
 from albert_model.training.metrics import MetricsWriter
@@ -194,3 +195,24 @@ def test_a_disk_that_is_full_ends_the_training_with_a_remedy(small_config, data,
     with pytest.raises(InputError, match=r"a checkpoint could not be written \([\d,]+ MB are free\)"):
         run(small_config, data, tmp_path)
     assert not list((tmp_path / "checkpoints").glob("ckpt*"))
+
+
+def test_a_fresh_head_is_trained_alone_at_first(small_config, data, undisturbed, tmp_path, monkeypatch):
+    """Then all follows, from the start of its own warm-up."""
+    original, kept = loop._Training._evaluate, {}
+
+    def evaluate(self, data):
+        kept[self.steps_taken] = network_weights.read(self.network)
+        return original(self, data)
+
+    monkeypatch.setattr(loop._Training, "_evaluate", evaluate)
+    settings = SETTINGS.model_copy(update={"max_steps": 20, "evaluate_every": 2})
+    folders = TrainingFolders(tmp_path / "checkpoints", tmp_path / "metrics")
+    train(small_config, settings, data, undisturbed[0], folders, fresh_heads=("sop",))
+    moved = {step: {name for name in kept[0] if not np.array_equal(kept[0][name], kept[step][name])} for step in (2, 6)}
+    assert moved[2] == {"cls/seq_relationship/output_weights", "cls/seq_relationship/output_bias"}
+    assert moved[6] == kept[0].keys()
+    rates = [json.loads(line) for line in (tmp_path / "metrics" / "metrics.jsonl").read_text().splitlines()]
+    rates = {line["step"]: line["learning_rate"] for line in rates if line["split"] == "train"}
+    assert rates[1] == pytest.approx(0.01)
+    assert rates[4] == pytest.approx(0.005)  # the second step of the warm-up of two
