@@ -23,7 +23,7 @@ from pipeline.flags import is_remote
 
 if TYPE_CHECKING:
     from albert_model.text.vocabulary import Vocabulary
-    from albert_model.weights.names import Weights
+    from albert_model.weights.names import Role, Weights
     from albert_model.weights.source import Source
 
 _log = logging.getLogger("albert.training")
@@ -221,7 +221,7 @@ class Start:
     """Weights to begin with, the parts of them that were not in the source, and its vocabulary."""
 
     weights: Weights
-    initialised: tuple[str, ...]
+    initialised: tuple[Role, ...]
     vocabulary: Vocabulary | None
 
 
@@ -301,7 +301,7 @@ def train(job: Job) -> bool:
     )
     folders = loop.TrainingFolders(job.output, job.output / SUMMARIES)
     initial = start.weights if start else None
-    fresh = start.initialised if start else ()
+    fresh: tuple[Role, ...] = start.initialised if start else ()
     weights, figures = loop.train(job.config, job.settings, data, initial, folders, strategy, fresh)
     if strategies.is_chief(strategy):
         _write_weights(job, weights, start)
