@@ -11,7 +11,7 @@ from keras import ops
 from albert_model.config import AlbertConfig
 from albert_model.network.encoder import AlbertEncoder
 from albert_model.network.heads import MaskedLanguageModelHead, SentenceOrderHead
-from albert_model.network.layers import LayerFactory
+from albert_model.network.layers import LayerFactory, take_rows
 
 ENCODER_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 MLM_POSITIONS = "masked_lm_positions"
@@ -26,23 +26,36 @@ class AlbertPretrainer(keras.Model):
     Args:
       config: sizes.
       seed: keys the initial values and dropout.
-      dtype: a Keras dtype or policy.
+      dtype: a Keras dtype or policy. With `mixed_bfloat16`, matrices are multiplied in bfloat16; variables, softmax,
+        norms, logits and losses are float32.
       factory: makes the layers; in place of `seed` and `dtype`.
+      scan_layers: runs layers that share their parameters as a loop, and not as copies one after the other: a smaller
+        graph and less memory. The outputs are without `encoder_outputs` then.
+      rematerialize: keeps the inputs of layers only, for gradients, and computes the layers again when it needs the
+        rest: less memory, a third more to compute.
     """
 
     def __init__(
-        self, config: AlbertConfig, seed: int = 0, dtype: str = "float32", factory: LayerFactory | None = None
+        self,
+        config: AlbertConfig,
+        seed: int = 0,
+        dtype: str = "float32",
+        factory: LayerFactory | None = None,
+        scan_layers: bool = False,
+        rematerialize: bool = False,
     ):
         factory = factory or LayerFactory(config, seed, dtype)
-        super().__init__(name="albert", dtype=factory.dtype)
+        super().__init__(name="albert", dtype=factory.dtype, autocast=False)
         self.config = config
-        self.encoder = AlbertEncoder(config, factory.within("encoder"), name="encoder")
+        self.encoder = AlbertEncoder(config, factory.within("encoder"), scan_layers, rematerialize, name="encoder")
         self.mlm_head = MaskedLanguageModelHead(config, factory.within("mlm_head"), name="mlm_head")
-        self.sop_head = SentenceOrderHead(factory.within("sop_head"), name="sop_head")
-        self({name: ops.zeros((1, 8), "int32") for name in (*ENCODER_INPUTS, MLM_POSITIONS)})
+        self.sop_head = SentenceOrderHead(config, factory.within("sop_head"), name="sop_head")
+        self.build()
 
     def build(self, *_):
-        """Nothing: see `AlbertEncoder.build`."""
+        """Makes all variables, as in the encoder."""
+        for part in (self.encoder, self.mlm_head, self.sop_head):
+            part.build()
 
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
         """Runs encoder and heads.
@@ -61,8 +74,7 @@ class AlbertPretrainer(keras.Model):
         mlm_logits = self.mlm_head(outputs["sequence_output"], inputs[MLM_POSITIONS], embeddings_VE)
         pooled = outputs["pooled_output"]
         if SOP_POSITIONS in inputs:
-            cls_BKD = ops.take_along_axis(outputs["sequence_output"], inputs[SOP_POSITIONS][..., None], axis=1)
-            pooled = self.encoder.pool(cls_BKD)
+            pooled = self.encoder.pool(take_rows(outputs["sequence_output"], inputs[SOP_POSITIONS]))
         return outputs | {"mlm_logits": mlm_logits, "sop_logits": self.sop_head(pooled)}
 
 
@@ -84,11 +96,11 @@ def score_examples(outputs: Mapping[str, Any], labels: Mapping[str, Any]) -> dic
     weights = ops.cast(labels["masked_lm_weights"], "float32")
     sop_weights = ops.cast(labels["sentence_order_weight"], "float32")
     mlm_loss = keras.losses.sparse_categorical_crossentropy(labels["masked_lm_ids"], mlm_logits, from_logits=True)
-    mlm_hits = ops.equal(ops.argmax(mlm_logits, -1), ops.cast(labels["masked_lm_ids"], "int64"))
+    mlm_hits = ops.equal(ops.argmax(mlm_logits, -1), labels["masked_lm_ids"])
     sop_loss = keras.losses.sparse_categorical_crossentropy(
         labels["sentence_order_label"], sop_logits, from_logits=True
     )
-    sop_hits = ops.equal(ops.argmax(sop_logits, -1), ops.cast(labels["sentence_order_label"], "int64"))
+    sop_hits = ops.equal(ops.argmax(sop_logits, -1), labels["sentence_order_label"])
     return {
         "mlm_loss": ops.sum(mlm_loss * weights, -1),
         "mlm_predictions": ops.sum(weights, -1),

@@ -43,6 +43,7 @@ def test_the_blessed_model_is_passed_on_whole(blessed, small_config, tmp_path, t
         "source": "blessed model",
         "model_uri": blessed.uri,
         "tokenizer_fingerprint": tokenizer.fingerprint,
+        "fresh_heads": [],
     }
     assert f"starting from the blessed model {blessed.uri}" in caplog.text
 
@@ -60,9 +61,11 @@ def test_another_dropout_is_no_other_network(blessed, small_config, tmp_path):
 
 
 def test_without_a_blessed_model_converted_weights_come_next(blessed, small_config, tmp_path, caplog):
+    manifests.write(blessed, {"initialised": ["sop"]})  # as HubConverter says it
     with caplog.at_level("INFO", "albert"):
         executor.choose(model_at(tmp_path), None, blessed, small_config.model_dump_json())
-    assert manifests.read(str(tmp_path))["source"] == "converted model"
+    made = manifests.read(str(tmp_path))
+    assert (made["source"], made["fresh_heads"]) == ("converted model", ["sop"])
     assert f"starting from the converted model {blessed.uri}" in caplog.text
 
 
