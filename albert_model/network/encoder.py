@@ -131,7 +131,7 @@ class AlbertEncoder(Part):
 
 
 def _rematerialized(layer: TransformerLayer, x_BSD, mask_B1SS, projections, seed):
-    """Calls a layer, and for gradients again. What they flow to is an argument: in a loop TensorFlow knows no others."""
+    """Calls a layer, and again for gradients. What they flow to is an argument: in loops TensorFlow knows no others."""
     variables = layer.trainable_variables
 
     @keras.remat
