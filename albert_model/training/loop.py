@@ -164,7 +164,13 @@ class _Training:
             Share.of(strategy),
         )
         with strategy.scope():
-            self.network = AlbertPretrainer(config, seed=settings.seed, dtype=self.dtype)
+            self.network = AlbertPretrainer(
+                config,
+                seed=settings.seed,
+                dtype=self.dtype,
+                scan_layers=settings.scan_layers,
+                rematerialize=settings.rematerialize,
+            )
             if initial_weights is not None:
                 network_weights.assign(self.network, initial_weights, "the model to start from")
             rows = network_weights.variables(self.network)

@@ -62,6 +62,15 @@ class TrainingSettings(pydantic.BaseModel):
     xla: Literal["auto", "on", "off"] = pydantic.Field(
         default="auto", description="Compile each step with XLA. auto: on GPUs and TPUs."
     )
+    scan_layers: bool = pydantic.Field(
+        default=False,
+        description="Run layers that share their parameters as a loop, not as copies: a smaller graph, less memory.",
+    )
+    rematerialize: bool = pydantic.Field(
+        default=False,
+        description="Compute layers again for gradients instead of keeping what is inside them: much less memory, a "
+        "third more to compute.",
+    )
     # === Safety ===
     checkpoint_every: int = pydantic.Field(default=1000, ge=1, description="Steps between two checkpoints.")
     checkpoint_minutes: float | None = pydantic.Field(

@@ -216,3 +216,13 @@ def test_a_fresh_head_is_trained_alone_at_first(small_config, data, undisturbed,
     rates = {line["step"]: line["learning_rate"] for line in rates if line["split"] == "train"}
     assert rates[1] == pytest.approx(0.01)
     assert rates[4] == pytest.approx(0.005)  # the second step of the warm-up of two
+
+
+@pytest.mark.parametrize("form", [{"scan_layers": True}, {"rematerialize": True}, {"accumulation": 2}])
+def test_ways_to_take_less_memory_train_alike(small_config, data, undisturbed, tmp_path, form):
+    """Dropout draws the same, whether layers are a loop or are computed twice; not so for the parts of a batch."""
+    config = without_dropout(small_config) if "accumulation" in form else small_config
+    expected = undisturbed[0] if config is small_config else run(config, data, tmp_path / "plain")[0]
+    weights, _ = run(config, data, tmp_path / "form", SETTINGS.model_copy(update=form))
+    for name in expected:
+        np.testing.assert_allclose(weights[name], expected[name], atol=2e-4, err_msg=name)

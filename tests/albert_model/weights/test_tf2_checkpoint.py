@@ -5,7 +5,7 @@ import tensorflow as tf
 from albert_model.errors import InputError
 from albert_model.network.pretrainer import AlbertPretrainer
 from albert_model.training.checkpoints import Checkpoints
-from albert_model.training.lamb import Lamb
+from albert_model.training.optimizers import RULES, Optimizer
 from albert_model.weights import network as network_weights
 from albert_model.weights import source, tf2_checkpoint
 from albert_model.weights.settings import ReadOptions
@@ -65,14 +65,16 @@ def test_every_variable_is_on_disk_once(prefix):
 @pytest.mark.parametrize("place", ["folder", "prefix"])
 def test_a_trainings_checkpoint_gives_its_weights_without_its_slots(network, tmp_path, place):
     variables = {name: variable.value for name, variable in tf2_checkpoint.by_name(network).items()}
-    optimizer = Lamb(list(variables), list(variables.values()), weight_decay=0.01, clip_norm=1.0)
+    optimizer = Optimizer(RULES["lamb"], list(variables), list(variables.values()), weight_decay=0.01, clip_norm=1.0)
     for slot in optimizer.slots:
         slot.m.assign_add(tf.ones_like(slot.m))
     step = tf.Variable(5, dtype=tf.int64)
-    checkpoints = Checkpoints(tmp_path, variables, optimizer, step, [tf.Variable([1, 2], dtype=tf.int64)])
+    state, dropout_state = {"step": step}, [tf.Variable([1, 2], dtype=tf.int64)]
+    checkpoints = Checkpoints(tmp_path, variables, optimizer.slots, state, dropout_state, keep=2)
     checkpoints.save()
     step.assign(8)
     checkpoints.save()
+    checkpoints.close()
     weights, left_out = read(tmp_path if place == "folder" else tmp_path / "ckpt-5")
     assert_same(weights, WEIGHTS)
     assert {name.split("/")[0] for name in left_out} == {"m", "v", "step", "dropout_state", "save_counter"}
