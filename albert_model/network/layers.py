@@ -14,6 +14,7 @@ from keras import ops
 from albert_model.config import AlbertConfig
 
 _GELU_SCALE, _GELU_CUBE = math.sqrt(2.0 / math.pi), 0.044715
+_PLACES = 4  # of dropout, in a layer
 _SEED_STRIDE = 1_000_003  # torch adds the two numbers of a seed: the second, which counts passes, stays below this
 
 
@@ -83,16 +84,20 @@ def dropout(x, rate: float, seed, place: int):
       x: of any shape.
       rate: share of numbers that become 0.
       seed: drawn once for each forward pass, see `seed_at`; none: nothing is dropped.
-      place: tells dropouts that have the same seed apart.
+      place: tells up to four dropouts of a layer apart.
     """
     if seed is None or rate == 0.0:
         return x
-    return keras.random.dropout(x, rate, seed=_Drawn(seed_at(seed, place)))
+    return keras.random.dropout(x, rate, seed=_Drawn(_moved(seed, place)))
 
 
 def seed_at(seed, number):
-    """A seed's seed number `number`. The number may be a tensor, as in a loop over layers."""
-    first = ops.cast(number, seed.dtype) * _SEED_STRIDE
+    """The seed of layer `number`, of a forward pass's. The number may be a tensor, as in a loop over layers."""
+    return _moved(seed, number * _PLACES)
+
+
+def _moved(seed, steps):
+    first = ops.cast(steps, seed.dtype) * _SEED_STRIDE
     return seed + ops.stack([first, ops.zeros_like(first)])
 
 

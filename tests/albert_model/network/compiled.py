@@ -38,18 +38,18 @@ def _loss(outputs, batch):
     return keras.ops.mean(scores["mlm_loss"]) + keras.ops.mean(scores["sop_loss"])
 
 
-def loss_and_gradients(network: AlbertPretrainer, batch: Batch) -> tuple[float, dict[str, np.ndarray]]:
-    """Of one step; moves the network's seed on, as a step does."""
+def loss_and_gradients(network: AlbertPretrainer, batch: Batch, **how) -> tuple[float, dict[str, np.ndarray]]:
+    """Of one step; moves the network's seed on, as a step does. `how`: for `tf.function`."""
     compute = {"tensorflow": _with_tensorflow, "jax": _with_jax}[keras.backend.backend()]
-    loss, gradients = compute(network, batch)
+    loss, gradients = compute(network, batch, **how)
     paths = [variable.path for variable in network.trainable_variables]
     return float(loss), {path: np.asarray(value) for path, value in zip(paths, gradients, strict=True)}
 
 
-def _with_tensorflow(network: AlbertPretrainer, batch: Batch):
+def _with_tensorflow(network: AlbertPretrainer, batch: Batch, **how):
     import tensorflow as tf
 
-    @tf.function
+    @tf.function(**how)
     def step(batch):
         with tf.GradientTape() as tape:
             loss = _loss(network(batch, training=True), batch)

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from albert_model.config import AlbertConfig
 from albert_model.network.pretrainer import AlbertPretrainer, score_examples
 from albert_model.weights import network as network_weights
 from albert_model.weights import tf1_checkpoint
 from albert_model.weights.names import parameters
+from tests.albert_model.network.compiled import batch_of, loss_and_gradients
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +134,24 @@ def test_scores_are_sums_of_each_example(small_config):
     np.testing.assert_allclose(scores["sop_loss"], [-sop_log_p[0, 0], -sop_log_p[1, 1], 0], atol=1e-6)
     assert scores["sop_predictions"].tolist() == [1, 1, 0]
     assert scores["sop_hits"].tolist() == [*(sop_logits[:2].argmax(-1) == [0, 1]), 0]
+
+
+@pytest.mark.parametrize("form", [{"scan_layers": True}, {"scan_layers": True, "rematerialize": True}])
+def test_loops_can_be_compiled_by_xla(small_config, form):
+    config = small_config.model_copy(update={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
+    batch = batch_of()
+    plain = loss_and_gradients(AlbertPretrainer(config, seed=3), batch)
+    compiled = loss_and_gradients(AlbertPretrainer(config, seed=3, **form), batch, jit_compile=True)
+    assert abs(plain[0] - compiled[0]) < 1e-5
+    assert all(np.abs(plain[1][path] - compiled[1][path]).max() < 1e-5 for path in plain[1])
+
+
+@pytest.mark.parametrize("form", [{}, {"scan_layers": True}, {"scan_layers": True, "rematerialize": True}])
+def test_batches_of_any_shape_share_a_graph(small_config, form):
+    batch = batch_of()
+    specs = {name: tf.TensorSpec([None, None], value.dtype) for name, value in batch.items()}
+    plain = loss_and_gradients(AlbertPretrainer(small_config, seed=3), batch)
+    network = AlbertPretrainer(small_config, seed=3, **form)
+    any_shape = loss_and_gradients(network, batch, input_signature=[specs])
+    assert abs(plain[0] - any_shape[0]) < 1e-5
+    assert all(np.abs(plain[1][path] - any_shape[1][path]).max() < 1e-5 for path in plain[1])

@@ -12,15 +12,13 @@ from albert_model.network.pretrainer import PACKING_INPUTS, SOP_POSITIONS, Alber
 from tests.albert_model.network.compiled import batch_of, loss_and_gradients
 
 FORMS = [{"scan_layers": True}, {"rematerialize": True}, {"scan_layers": True, "rematerialize": True}]
-SHARING = {
-    "one group": {"num_hidden_layers": 4},
-    "uneven groups": {"num_hidden_layers": 5, "num_hidden_groups": 2},
-    "inner layers": {"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2},
-    "no sharing": {"num_hidden_layers": 3, "num_hidden_groups": 3},
-}
-DROPOUT = {
-    "none": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
-    "both": {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+DROPOUT = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+CONFIGS = {
+    "one group": NO_DROPOUT | {"num_hidden_layers": 4},
+    "one group, dropout": DROPOUT | {"num_hidden_layers": 4},
+    "uneven groups": NO_DROPOUT | {"num_hidden_layers": 5, "num_hidden_groups": 2},
+    "inner layers, dropout": DROPOUT | {"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2},
 }
 
 
@@ -32,11 +30,10 @@ def assert_same(one, other, tolerance=2e-6):
         assert np.abs(gradient - other_gradients[path]).max() < tolerance * max(1.0, largest), path
 
 
-@pytest.mark.parametrize("dropout", DROPOUT)
-@pytest.mark.parametrize("sharing", SHARING)
-def test_loops_and_recomputation_change_no_gradient(small_config, sharing, dropout):
+@pytest.mark.parametrize("name", CONFIGS)
+def test_loops_and_recomputation_change_no_gradient(small_config, name):
     """Dropout included: what is dropped does not depend on the form, and is the same when a layer is computed again."""
-    config = small_config.model_copy(update=SHARING[sharing] | DROPOUT[dropout])
+    config = small_config.model_copy(update=CONFIGS[name])
     batch = batch_of()
     plain = loss_and_gradients(AlbertPretrainer(config, seed=3), batch)
     assert any(np.abs(gradient).max() > 1e-2 for gradient in plain[1].values())
@@ -44,7 +41,7 @@ def test_loops_and_recomputation_change_no_gradient(small_config, sharing, dropo
         assert_same(plain, loss_and_gradients(AlbertPretrainer(config, seed=3, **form), batch))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMS[-1:])
 def test_forms_are_equal_in_mixed_precision_too(small_config, form):
     batch = batch_of()
     plain = loss_and_gradients(AlbertPretrainer(small_config, seed=3, dtype="mixed_bfloat16"), batch)
@@ -112,20 +109,20 @@ def test_what_is_dropped_depends_on_layer_place_and_pass():
 def test_passes_differ_and_repeat_from_the_state_of_the_seed(small_config):
     batch = batch_of()
     network, same = AlbertPretrainer(small_config, seed=3), AlbertPretrainer(small_config, seed=3, scan_layers=True)
-    losses = [loss_and_gradients(network, batch)[0] for _ in range(3)]
-    assert len(set(losses)) == 3
+    losses = [loss_and_gradients(network, batch)[0] for _ in range(2)]
+    assert losses[0] != losses[1]
     (state,) = same.non_trainable_variables
-    state.assign(state + np.array([0, 2]))  # as after two passes
-    assert abs(loss_and_gradients(same, batch)[0] - losses[2]) < 1e-5
+    state.assign(state + np.array([0, 1]))  # as after one pass
+    assert abs(loss_and_gradients(same, batch)[0] - losses[1]) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
 def test_each_rate_of_the_config_acts(small_config, name):
     batch = batch_of()
-    network = AlbertPretrainer(small_config.model_copy(update=DROPOUT["none"] | {name: 0.3}), seed=3)
+    network = AlbertPretrainer(small_config.model_copy(update=NO_DROPOUT | {name: 0.3}), seed=3)
     trained, run = (as_numpy(network(batch, training=flag)["sequence_output"]) for flag in (True, False))
     assert np.abs(trained - run).max() > 1e-2
-    without = AlbertPretrainer(small_config.model_copy(update=DROPOUT["none"]), seed=3)
+    without = AlbertPretrainer(small_config.model_copy(update=NO_DROPOUT), seed=3)
     assert not without.non_trainable_variables
     np.testing.assert_allclose(as_numpy(without(batch, training=True)["sequence_output"]), run, atol=1e-5)
 
@@ -135,7 +132,7 @@ def test_each_rate_of_the_config_acts(small_config, name):
 
 @pytest.fixture
 def mixed(small_config):
-    return AlbertPretrainer(small_config.model_copy(update=DROPOUT["none"]), seed=3, dtype="mixed_bfloat16")
+    return AlbertPretrainer(small_config.model_copy(update=NO_DROPOUT), seed=3, dtype="mixed_bfloat16")
 
 
 def dtypes(values):
@@ -144,7 +141,7 @@ def dtypes(values):
 
 def test_mixed_precision_computes_the_loss_and_gradients_of_float32(small_config, mixed):
     """To two digits or so: bfloat16 has 8 bits."""
-    exact = AlbertPretrainer(small_config.model_copy(update=DROPOUT["none"]), seed=3)
+    exact = AlbertPretrainer(small_config.model_copy(update=NO_DROPOUT), seed=3)
     (loss, gradients), (rounded_loss, rounded) = (loss_and_gradients(n, batch_of()) for n in (exact, mixed))
     assert 0 < abs(rounded_loss - loss) < 2e-3 * loss
     ours, theirs = (np.concatenate([g[path].ravel() for path in gradients]) for g in (rounded, gradients))
