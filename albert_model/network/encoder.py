@@ -201,7 +201,8 @@ class TransformerLayer(Part):
         """Kernel [D, 3D] and bias [3D] that give query (scaled), key and value in one matmul in place of three.
 
         To be made once for all the layers that share them. The variables stay three: formats keep them so, and LAMB's
-        trust ratio is that of each.
+        trust ratio is that of each. The query is scaled here, and not later: with oneDNN, TensorFlow 2.21 breaks a loop
+        over rematerialised layers in which it is scaled between two matmuls, and gives empty tensors.
         """
         kernels = [self.query.kernel * self.scale, self.key.kernel, self.value.kernel]
         biases = [self.query.bias * self.scale, self.key.bias, self.value.bias]

@@ -24,7 +24,7 @@ def _from_input(function: Callable, derivative: Callable) -> Callable:
 
     @ops.custom_gradient
     def of(x):
-        def gradient(*gradients, upstream=None):  # JAX gives a positional argument, the other backends the named one
+        def gradient(*gradients, upstream=None):  # torch gives the named argument, the other backends a positional one
             (of_output,) = gradients if upstream is None else (upstream,)
             return of_output * derivative(x)
 
