@@ -50,7 +50,10 @@ def test_numbers_may_be_written_as_yaml_reads_them_as_text():
         ({"trainin": {}}, "trainin: is not a known key"),
         ({"training.batch_size": "many"}, "training.batch_size: Input should be a valid integer"),
         ({"training.batch_size": 0}, "training.batch_size: Input should be greater than or equal to 1 (got 0)"),
-        ({"training.strategy": "two"}, "training.strategy: Input should be 'one', 'mirror', 'multiworker' or 'tpu' (got 'two')"),
+        (
+            {"training.strategy": "two"},
+            "training.strategy: Input should be 'one', 'mirror', 'multiworker' or 'tpu' (got 'two')",
+        ),
         ({"corpus.eval_fraction": 1.5}, "corpus.eval_fraction: Input should be less than or equal to 0.999 (got 1.5)"),
         ({"training.learning_rate": float("inf")}, "training.learning_rate: Input should be a finite number (got inf)"),
         ({"root": ""}, "root: String should have at least 1 character"),
