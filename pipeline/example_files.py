@@ -7,20 +7,18 @@ into the order of their keys. The records and their order are those that Beam wr
 from __future__ import annotations
 
 import contextlib
-import gzip
 import itertools
 import json
 import os
 import struct
 import tempfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from albert_model.errors import InputError
+from albert_model.text import lines
 from albert_model.text.documents import Document, DocumentSettings, read_documents
 from albert_model.text.examples import Examples, encode_examples, make_examples
 from albert_model.text.padded import encode_padded
@@ -34,7 +32,6 @@ Layout = Literal["padded", "compact"]
 Tell = Callable[[str, int, int], None]
 
 MAKING = "making examples"
-_GZIP_RATIO = 4  # text bytes in a compressed byte, about
 _DOCUMENTS_AT_ONCE = 32
 _BUCKETS = 64  # into which records are sorted before each is ordered by itself in memory
 _GATHERED_BYTES = 32 * 1024 * 1024
@@ -70,7 +67,7 @@ class Job:
 
 def text_bytes(inputs: Sequence[str]) -> int:
     """Bytes of text in local files; of gzipped ones about."""
-    return sum(Path(path).stat().st_size * (_GZIP_RATIO if path.endswith(".gz") else 1) for path in inputs)
+    return sum(lines.text_bytes(path, Path(path).stat().st_size) for path in inputs)
 
 
 def write_examples(job: Job, paths: Sequence[Path], tell: Tell) -> Counter[str]:
@@ -159,24 +156,12 @@ def _read(job: Job, counts: Counter[str], tell: Tell) -> Iterator[Document]:
     total = sum(Path(path).stat().st_size for path in job.inputs)
     before = 0
     for path in job.inputs:
-        with Path(path).open("rb") as file, _decompressed(path, file) as text:
+        with Path(path).open("rb") as file, lines.decompressed(path, file) as text:
             for document in read_documents(text, path, DOMAIN, job.documents, counts):
                 tell(MAKING, before + file.tell(), total)
                 yield document
             before += file.tell()
     tell(MAKING, total, total)
-
-
-@contextlib.contextmanager
-def _decompressed(path: str, file: BinaryIO) -> Iterator[BinaryIO]:
-    if not path.endswith(".gz"):
-        yield file
-        return
-    try:
-        with gzip.GzipFile(fileobj=file) as text:
-            yield text  # type: ignore[misc]  # it has what is asked of a file here
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: damaged gzip file ({error}). Copy or compress it again.") from error
 
 
 def _without_duplicates(documents: Iterator[Document], counts: Counter[str]) -> Iterator[Document]:

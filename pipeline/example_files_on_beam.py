@@ -92,7 +92,7 @@ class _DocumentGen(document_gen.Executor):
 
     def write(self, uri: str, job: Job) -> Counter[str]:
         """Writes every document of a job once, into the split `train`; gives the counts of what was read."""
-        counts = self._write_documents(uri, list(job.inputs), os.path.dirname(job.inputs[0]), 0.0, job.documents)
+        counts = self.write_documents(uri, list(job.inputs), os.path.dirname(job.inputs[0]), 0.0, job.documents)
         names = ("text_bytes", "cut_documents", "invalid_utf8_lines", "replaced_utf8_lines")
         read = {"documents": counts[_SPLIT], "duplicate_documents": counts["duplicates"]}
         return Counter(read | {name: counts[name] for name in names})

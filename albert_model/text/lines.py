@@ -6,11 +6,39 @@ text. Memory holds a block and the line that is read, whatever the size of the f
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import itertools
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from albert_model.errors import InputError
+
 _BLOCK_BYTES = 1 << 20
+_GZIP_RATIO = 4  # text bytes in a compressed byte, about
+
+
+@contextlib.contextmanager
+def decompressed(path: str, file: BinaryIO) -> Iterator[BinaryIO]:
+    """The text of a file, plain or, by its name, gzipped.
+
+    Raises:
+      InputError: it is a damaged gzip file.
+    """
+    if not path.endswith(".gz"):
+        yield file
+        return
+    try:
+        with gzip.GzipFile(fileobj=file) as text:
+            yield text  # type: ignore[misc]  # it has what is asked of a file here
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: damaged gzip file ({error}). Copy or compress it again.") from error
+
+
+def text_bytes(path: str, size: int) -> int:
+    """Bytes of text in a file of `size` bytes; of a gzipped one about."""
+    return size * (_GZIP_RATIO if path.endswith(".gz") else 1)
 
 
 class Line(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -46,25 +46,22 @@ class Checkpoints:
         writes: bool = True,
     ):
         self._folder, self._step, self._writes = Path(folder).absolute(), state["step"], writes
-        by_name = dict(zip(weights, slots, strict=True))
-        self._live = tf.train.Checkpoint(
-            weights=dict(weights),
-            m={name: slot.m for name, slot in by_name.items()},
-            v={name: slot.v for name, slot in by_name.items()},
-            dropout_state=dropout_state,
-            **state,
-        )
+
+        def checkpoint_of(of: Callable[[tf.Variable], tf.Variable]) -> tf.train.Checkpoint:
+            return tf.train.Checkpoint(
+                weights={name: of(variable) for name, variable in weights.items()},
+                m={name: of(slot.m) for name, slot in zip(weights, slots, strict=True)},
+                v={name: of(slot.v) for name, slot in zip(weights, slots, strict=True)},
+                dropout_state=[of(variable) for variable in dropout_state],
+                **{name: of(variable) for name, variable in state.items()},
+            )
+
         self._variables = [*weights.values(), *(v for slot in slots for v in slot), *dropout_state, *state.values()]
         with tf.device("CPU"), tf.init_scope():
-            copies = {id(v): tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False) for v in self._variables}
-        self._copies = [copies[id(variable)] for variable in self._variables]
-        copy = tf.train.Checkpoint(
-            weights={name: copies[id(v)] for name, v in weights.items()},
-            m={name: copies[id(slot.m)] for name, slot in by_name.items()},
-            v={name: copies[id(slot.v)] for name, slot in by_name.items()},
-            dropout_state=[copies[id(v)] for v in dropout_state],
-            **{name: copies[id(v)] for name, v in state.items()},
-        )
+            self._copies = [tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False) for v in self._variables]
+        copies = {id(variable): copy for variable, copy in zip(self._variables, self._copies, strict=True)}
+        self._live = checkpoint_of(lambda variable: variable)
+        copy = checkpoint_of(lambda variable: copies[id(variable)])
         self._manager = tf.train.CheckpointManager(copy, str(folder), max_to_keep=keep, checkpoint_name=_NAME)
         self._best = tf.train.CheckpointManager(copy, str(Path(folder, _BEST)), max_to_keep=1, checkpoint_name=_NAME)
         self._writer = concurrent.futures.ThreadPoolExecutor(1)
@@ -101,10 +98,11 @@ class Checkpoints:
     def save(self, best: bool = False) -> None:
         """Copies the state and writes it in the background; `best`: among the best as well."""
         self.wait()
+        if not self._writes:
+            return
         for copy, variable in zip(self._copies, self._variables, strict=True):
             copy.assign(variable)
-        if self._writes:
-            self._writing = self._writer.submit(self._write, int(self._step.numpy()), best)
+        self._writing = self._writer.submit(self._write, int(self._step.numpy()), best)
 
     def _write(self, step: int, best: bool) -> None:
         self._manager.save(checkpoint_number=step)

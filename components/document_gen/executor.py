@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import logging
 import os
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
@@ -24,7 +22,7 @@ from albert_model.errors import InputError
 from albert_model.text import near_duplicates
 from albert_model.text.documents import SPLITS, Document, DocumentSettings, read_documents, split_of
 from albert_model.text.examples import encode_documents
-from albert_model.text.lines import ranges_of
+from albert_model.text.lines import decompressed, ranges_of, text_bytes
 from components import manifests
 from components.sharding import (
     COUNTS,
@@ -49,7 +47,6 @@ _BATCH_BYTES = 1 << 22  # of text, from which fewer are
 _PARTS = 20  # into which a text without blank lines is cut where fewer leave nothing to hold out
 _SHORTEST_DOCUMENT = 4  # sentences
 _LEFTOVERS = ("~", ".bak", ".orig", ".part", ".swp", ".tmp")
-_GZIP_RATIO = 4  # text bytes in a compressed byte, about
 _BANDS = "bands"  # what the records of near-duplicate search have for a split
 _READERS = 64  # workers that make examples of the documents
 _BAND_BYTES_PER_TEXT_BYTE = 4  # where documents have half a kilobyte
@@ -68,11 +65,11 @@ class Executor(BaseBeamExecutor):
         pattern = os.path.join(exec_properties["input_base"], _input_pattern(exec_properties))
         files = _text_files(pattern)
         eval_fraction, settings = _output_settings(exec_properties)
-        counts = self._write_documents(examples.uri, files, domain_base(pattern), eval_fraction, settings)
+        counts = self.write_documents(examples.uri, files, domain_base(pattern), eval_fraction, settings)
         if _is_one_document_a_file(counts) and not all(counts[split] for split in SPLITS):
             shorter = max(_SHORTEST_DOCUMENT, counts["sentences"] // _PARTS)
             settings = settings.model_copy(update={"max_sentences_per_document": shorter})
-            counts = self._write_documents(examples.uri, files, domain_base(pattern), eval_fraction, settings)
+            counts = self.write_documents(examples.uri, files, domain_base(pattern), eval_fraction, settings)
         _check(counts, pattern)
         _warn(counts, files, settings)
         _log.info(
@@ -83,11 +80,12 @@ class Executor(BaseBeamExecutor):
         used = {"pattern": pattern, "eval_fraction": eval_fraction} | settings.model_dump()
         manifests.write(examples, _manifest(counts, len(files)) | {"settings": used})
 
-    def _write_documents(
+    def write_documents(
         self, uri: str, files: list[str], base: str, eval_fraction: float, settings: DocumentSettings
     ) -> Counter[str]:
-        text_bytes = sum(_text_bytes(path) for path in files)
-        write = WriteShards(uri, dict.fromkeys(SPLITS, shards_for(text_bytes, _READERS)))
+        """Writes the documents of some files below `uri`; gives the counts of what was read, and of each split."""
+        size = sum(_text_bytes(path) for path in files)
+        write = WriteShards(uri, dict.fromkeys(SPLITS, shards_for(size, _READERS)))
         counts_path = os.path.join(uri, "counts.json")
         with self._make_beam_pipeline() as pipeline:
             read = (
@@ -99,7 +97,7 @@ class Executor(BaseBeamExecutor):
             )
             collections = [read.documents | "EncodeDocuments" >> beam.Map(_encode, eval_fraction=eval_fraction)]
             if settings.near_duplicates == "drop":
-                shards = shards_for(text_bytes * _BAND_BYTES_PER_TEXT_BYTE)
+                shards = shards_for(size * _BAND_BYTES_PER_TEXT_BYTE)
                 find = _FindNearDuplicates(
                     write.temporary_folder, shards, settings.near_duplicate_similarity, eval_fraction
                 )
@@ -221,16 +219,10 @@ def open_text(path: str) -> Iterator[BinaryIO]:
       InputError: the file cannot be read, or is a damaged gzip file.
     """
     try:
-        with tf.io.gfile.GFile(path, "rb") as file, _decompressed(path, file) as text:
+        with tf.io.gfile.GFile(path, "rb") as file, decompressed(path, file) as text:
             yield text
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: damaged gzip file ({error}). Copy or compress it again.") from error
     except tf.errors.OpError as error:
         raise InputError(f"{path}: cannot be read ({error.message}).") from error
-
-
-def _decompressed(path: str, file: tf.io.gfile.GFile):
-    return gzip.open(file) if path.endswith(".gz") else contextlib.nullcontext(file)
 
 
 def domain_base(pattern: str) -> str:
@@ -249,7 +241,7 @@ def domain_of(path: str, base: str) -> str:
 
 
 def _text_bytes(path: str) -> int:
-    return tf.io.gfile.stat(path).length * (_GZIP_RATIO if path.endswith(".gz") else 1)
+    return text_bytes(path, tf.io.gfile.stat(path).length)
 
 
 def _input_pattern(exec_properties: dict[str, Any]) -> str:
