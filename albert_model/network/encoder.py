@@ -67,7 +67,16 @@ class AlbertEncoder(Part):
             layer.build()
         self.pooler.build((None, sizes.hidden_size))
 
-    def call(self, input_word_ids, input_mask, input_type_ids, position_ids=None, example_numbers=None, training=False):
+    def call(
+        self,
+        input_word_ids,
+        input_mask,
+        input_type_ids,
+        position_ids=None,
+        example_numbers=None,
+        training=False,
+        replica=None,
+    ):
         """Encodes a batch.
 
         Args:
@@ -78,12 +87,13 @@ class AlbertEncoder(Part):
           example_numbers: int [B, S], where rows hold several examples: which one. Pieces attend to those of the same
             number only.
           training: whether dropout acts.
+          replica: number of the device, where several work on a batch at once: each drops others. May be a tensor.
 
         Returns:
           dict: `sequence_output` [B, S, D], `pooled_output` [B, D] (tanh of the first position's projection), and,
           unless layers are scanned, `encoder_outputs`: list of [B, S, D], one a layer.
         """
-        seed = self.seeds.next() if training and self.seeds else None
+        seed = self._seed(replica) if training and self.seeds else None
         x_BSD = self._embed(input_word_ids, input_type_ids, position_ids, seed)
         mask_B1SS = _attention_mask(input_mask, example_numbers, self.variable_dtype)
         outputs = []
@@ -101,6 +111,12 @@ class AlbertEncoder(Part):
     def pool(self, x_BD):
         """The pooled output [B, D] of vectors at [CLS], [B, D]; or of several in a row, [B, K, D]."""
         return ops.tanh(self.pooler(x_BD))
+
+    def _seed(self, replica):
+        """The seed of a forward pass: beyond those that a replica with a lower number gives to its layers."""
+        seed = self.seeds.next()
+        layers = self.config.num_hidden_layers * self.config.inner_group_num
+        return seed if replica is None else seed_at(seed, replica * (1 + layers))
 
     def _embed(self, input_word_ids, input_type_ids, position_ids, seed):
         if position_ids is None:

@@ -57,19 +57,22 @@ class AlbertPretrainer(keras.Model):
         for part in (self.encoder, self.mlm_head, self.sop_head):
             part.build()
 
-    def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+    def call(self, inputs: Mapping[str, Any], training: bool = False, replica: Any = None) -> dict[str, Any]:
         """Runs encoder and heads.
 
         Args:
           inputs: the encoder's inputs, int [B, S] each, and `masked_lm_positions`, int [B, P]. Where rows hold up to K
             examples, `sentence_order_positions`, int [B, K], too: the place of each one's [CLS].
           training: whether dropout acts.
+          replica: see the encoder.
 
         Returns:
           The encoder's outputs, `mlm_logits` [B, P, V] and `sop_logits` [B, 2], or [B, K, 2].
         """
         packing = {name: inputs[name] for name in PACKING_INPUTS if name in inputs}
-        outputs = self.encoder(*(inputs[name] for name in ENCODER_INPUTS), **packing, training=training)
+        outputs = self.encoder(
+            *(inputs[name] for name in ENCODER_INPUTS), **packing, training=training, replica=replica
+        )
         embeddings_VE = self.encoder.word_embeddings.embeddings
         mlm_logits = self.mlm_head(outputs["sequence_output"], inputs[MLM_POSITIONS], embeddings_VE)
         pooled = outputs["pooled_output"]

@@ -111,6 +111,11 @@ def train(
     try:
         figures = training.run(data)
         training.checkpoints.wait()
+    except tf.errors.DataLossError as error:
+        raise InputError(
+            f"training: a file of examples is damaged ({str(error).splitlines()[0]}). Make the examples again; training "
+            "goes on from the last checkpoint."
+        ) from error
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         raise InputError(
             f"training: a machine of the cluster was lost ({str(error).splitlines()[0]}). Start all of them again: "
@@ -217,41 +222,44 @@ class _Training:
     def _replica_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         counts = [tf.reduce_sum(tf.cast(batch[name], tf.float32)) for name in _COUNTED]
         counts = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, counts)
-        gradients, sums = self._accumulate(batch, *counts)
+        gradients, sums = self._accumulate(batch, *counts, self._replica())
         rate = self._learning_rate(self.step)
         self.optimizer.apply(gradients, rate, self.step + 1, self.step < self.head_steps)
         return sums
 
-    def _accumulate(self, batch: Mapping[str, tf.Tensor], predictions, orders):
-        """Gradients and sums of a replica's rows, in `accumulation` parts one after another."""
+    def _replica(self) -> tf.Tensor | None:
+        if self.share.replicas == 1:
+            return None
+        return tf.convert_to_tensor(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+    def _accumulate(self, batch: Mapping[str, tf.Tensor], *whole):
+        """Gradients and sums of a replica's rows, in `accumulation` parts one after another; see `_gradients`."""
         parts = self.settings.accumulation
         if parts == 1:
-            return self._differentiate(batch, predictions, orders)
+            return self._differentiate(batch, *whole)
         stacked = {
             name: tf.reshape(value, [parts, value.shape[0] // parts, *value.shape[1:]]) for name, value in batch.items()
         }
 
         def add(part, gradients, sums):
-            more, scores = self._differentiate(
-                {name: value[part] for name, value in stacked.items()}, predictions, orders
-            )
+            more, scores = self._differentiate({name: value[part] for name, value in stacked.items()}, *whole)
             added = {name: sums[name] + scores[name] for name in sums}
             return part + 1, [one + other for one, other in zip(gradients, more, strict=True)], added
 
-        first = self._differentiate({name: value[0] for name, value in stacked.items()}, predictions, orders)
+        first = self._differentiate({name: value[0] for name, value in stacked.items()}, *whole)
         _, gradients, sums = tf.while_loop(lambda part, *_: part < parts, add, (tf.constant(1), *first))
         return gradients, sums
 
-    def _gradients(self, batch: Mapping[str, tf.Tensor], predictions, orders):
+    def _gradients(self, batch: Mapping[str, tf.Tensor], predictions, orders, replica):
         """Divided by the counts of the whole batch, so that the gradients of its parts add up to the batch's."""
         with tf.GradientTape() as tape:
-            sums = self._scores(batch, training=True)
+            sums = self._scores(batch, training=True, replica=replica)
             loss = _loss(sums, predictions, orders)
         gradients = tape.gradient(loss, list(self.variables.values()))
         return [tf.convert_to_tensor(gradient) for gradient in gradients], sums
 
-    def _scores(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, Any]:
-        scores = score_examples(self.network(batch, training=training), batch)
+    def _scores(self, batch: Mapping[str, tf.Tensor], training: bool = False, replica=None) -> dict[str, Any]:
+        scores = score_examples(self.network(batch, training=training, replica=replica), batch)
         sums = {name: tf.reduce_sum(value) for name, value in scores.items()}
         sums["tokens"] = tf.reduce_sum(tf.cast(batch["input_mask"], tf.float32))
         return sums
@@ -272,6 +280,7 @@ class _Training:
 
     def run(self, data: TrainingData) -> dict[str, float]:
         resumed = self.checkpoints.restore()
+        self._check_same_step()
         self._say_start(resumed)
         if not resumed:
             if data.eval_files:
@@ -291,6 +300,16 @@ class _Training:
         if not figures and data.eval_files:
             figures = self._evaluate(data)
         return {"tokens_per_second": 0.0} | figures
+
+    def _check_same_step(self) -> None:
+        """Machines that do not share the folder of checkpoints would go on from different steps."""
+        steps = self.strategy.run(lambda: tf.cast(self.step, tf.float32))
+        mean = float(self.strategy.reduce(tf.distribute.ReduceOp.MEAN, steps, axis=None))
+        if mean != self.steps_taken:
+            raise InputError(
+                f"training: this machine has a checkpoint of step {self.steps_taken}, and others have not. All of them "
+                "must reach the same folder of checkpoints: name one that they share."
+            )
 
     def _is_done(self) -> bool:
         return self.steps_taken >= self.total_steps or self.held_out_guard.stops

@@ -71,6 +71,15 @@ def test_examples_do_not_see_each_other(network):
     np.testing.assert_allclose(network(inputs)["mlm_logits"], network(turned)["mlm_logits"].numpy()[::-1], atol=1e-5)
 
 
+def test_devices_that_share_a_batch_drop_different_numbers(small_config):
+    alone, first, second = (
+        AlbertPretrainer(small_config, seed=3)(batch(), training=True, replica=replica)["sequence_output"].numpy()
+        for replica in (None, 0, 1)
+    )
+    np.testing.assert_array_equal(first, alone)
+    assert np.abs(second - first).mean() > 0.1
+
+
 def test_the_output_matrix_is_the_word_embedding(network):
     """A piece that no input has still moves its own logit, and only that, when its embedding changes."""
     inputs = batch(vocab=999)

@@ -58,6 +58,12 @@ def write_shards(folder, documents, tokenizer, splits, settings=SETTINGS, seed=1
 
 
 @pytest.fixture(scope="session")
+def small_config(small_config):
+    """With as many layers as it takes to share parameters: most of the time here goes into tracing them."""
+    return small_config.model_copy(update={"num_hidden_layers": 2})
+
+
+@pytest.fixture(scope="session")
 def data(tmp_path_factory, documents, tokenizer) -> TrainingData:
     splits = {"train": (slice(0, 10), 3), "eval": (slice(10, 13), 1)}
     return write_shards(tmp_path_factory.mktemp("shards"), documents, tokenizer, splits)

@@ -5,14 +5,13 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
-from tests.demo import ROOT
+from tests.albert_model.training import train_in_process
+from tests.forks import Fork
 
 SETTINGS = {"batch_size": 8, "epochs": 4, "max_steps": 20, "learning_rate": 0.01, "warmup_steps": 2, "log_every": 5}
 SETTINGS |= {"precision": "float32", "strategy": "one"}
@@ -21,19 +20,17 @@ SETTINGS |= {"precision": "float32", "strategy": "one"}
 class Job:
     """What `train_in_process` is given."""
 
-    def __init__(self, folder, data, config, devices=1, **settings):
+    def __init__(self, folder, data, config, devices=1, checkpoints=None, **settings):
         (one,) = data.train_bins
         folder.mkdir(parents=True, exist_ok=True)
-        self.target, self.checkpoints = folder / "weights.npz", folder / "checkpoints"
+        self.target, self.checkpoints = folder / "weights.npz", checkpoints or folder / "checkpoints"
         self._job = {"folder": str(folder), "target": str(self.target), "config": config.model_dump()}
+        self._job |= {"checkpoints": str(self.checkpoints)}
         self._job |= {"settings": SETTINGS | settings, "devices": devices}
         self._job |= {"train_files": list(one.files), "eval_files": list(data.eval_files), "records": one.records}
 
-    def start(self, **environment) -> subprocess.Popen:
-        command = [sys.executable, "-m", "tests.albert_model.training.train_in_process", json.dumps(self._job)]
-        return subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def start(self, **environment) -> Fork:
+        return Fork(train_in_process.main, self._job, env=os.environ | environment)
 
     def run(self, **environment) -> dict[str, np.ndarray]:
         process = self.start(**environment)
@@ -69,6 +66,11 @@ def cluster(index, ports):
     return json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
 
 
+def together(jobs):
+    ports = free_ports(len(jobs))
+    return [job.start(TF_CONFIG=cluster(i, ports)) for i, job in enumerate(jobs)]
+
+
 def free_ports(count):
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
@@ -81,17 +83,45 @@ def free_ports(count):
 
 def test_two_machines_train_as_one(one_device, tmp_path, data, small_config):
     optimizer, expected = one_device
-    ports = free_ports(2)
     settings = {"optimizer": optimizer, "strategy": "multiworker", "checkpoint_every": 10}
     jobs = [Job(tmp_path / str(i), data, without_dropout(small_config), **settings) for i in range(2)]
-    processes = [job.start(TF_CONFIG=cluster(i, ports)) for i, job in enumerate(jobs)]
-    for process in processes:
+    for process in together(jobs):
         _, errors = process.communicate()
         assert process.returncode == 0, errors
     for job in jobs:
         assert_close(dict(np.load(job.target)), expected)
     assert list(jobs[0].checkpoints.glob("ckpt-20.index"))
     assert not list(jobs[1].checkpoints.glob("*.index")), "the chief alone writes"
+
+
+def test_a_lost_machine_ends_the_run_with_a_message_and_the_restart_resumes(tmp_path, data, small_config):
+    settings = {"strategy": "multiworker", "max_steps": 200, "epochs": 40, "checkpoint_every": 20, "log_every": 20}
+    checkpoints = tmp_path / "checkpoints"
+    jobs = [Job(tmp_path / str(i), data, small_config, checkpoints=checkpoints, **settings) for i in range(2)]
+    chief, worker = together(jobs)
+    while chief.poll() is None and not list(checkpoints.glob("ckpt-*.index")):
+        time.sleep(0.01)
+    worker.send_signal(signal.SIGKILL)
+    _, errors = chief.communicate()
+    worker.communicate()
+    assert chief.returncode == 1
+    assert "a machine of the cluster was lost" in errors.splitlines()[-1]
+    for process in together(jobs):
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    log = [json.loads(line) for line in (tmp_path / "0" / "metrics" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log].count(0) == 1, "the held-out examples are scored at a start, not at a restart"
+    assert log[-1]["step"] == 200
+
+
+def test_machines_that_do_not_share_checkpoints_are_told_so(tmp_path, data, small_config):
+    alone = Job(tmp_path / "0", data, small_config, max_steps=1)
+    alone.run()
+    jobs = [Job(tmp_path / str(i), data, small_config, strategy="multiworker", max_steps=2) for i in range(2)]
+    for process in together(jobs):
+        _, errors = process.communicate()
+        assert process.returncode == 1
+        assert "must reach the same folder of checkpoints" in errors
 
 
 def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(tmp_path, data, small_config):

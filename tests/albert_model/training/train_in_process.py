@@ -1,14 +1,11 @@
-"""A training in a process of its own, which may be killed, or be one of several: python -m … JOB (JSON)."""
+"""A training in a process of its own, which may be killed, or be one of several."""
 
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from albert_model.config import AlbertConfig
-from albert_model.errors import InputError
 from albert_model.training.input_pipeline import Bin
 from albert_model.training.loop import TrainingData, TrainingFolders, train
 from albert_model.training.settings import TrainingSettings
@@ -18,7 +15,7 @@ from tests.albert_model.training.conftest import parser
 
 
 def main(job: dict) -> None:
-    """`job`: `folder`, `target` (where the weights go), `config`, `settings`, `train_files`, `eval_files`, `records`,
+    """`job`: `folder` (of metrics), `checkpoints`, `target` (where the weights go), `config`, `settings`, `train_files`, `eval_files`, `records`,
     `devices` (of this process).
     """
     (cpu,) = tf.config.list_physical_devices("CPU")
@@ -31,14 +28,6 @@ def main(job: dict) -> None:
         strategy = make_strategy(settings)
     bins = [Bin(tuple(job["train_files"]), job["records"])]
     data = TrainingData(bins, job["eval_files"], parser(EXAMPLES), parser(EXAMPLES))
-    folder = Path(job["folder"])
-    folders = TrainingFolders(folder / "checkpoints", folder / "metrics")
+    folders = TrainingFolders(Path(job["checkpoints"]), Path(job["folder"], "metrics"))
     weights, _ = train(AlbertConfig(**job["config"]), settings, data, None, folders, strategy)
     np.savez(job["target"], **weights)
-
-
-if __name__ == "__main__":
-    try:
-        main(json.loads(sys.argv[1]))
-    except InputError as error:
-        sys.exit(str(error))
