@@ -93,7 +93,7 @@ class AlbertEncoder(Part):
           dict: `sequence_output` [B, S, D], `pooled_output` [B, D] (tanh of the first position's projection), and,
           unless layers are scanned, `encoder_outputs`: list of [B, S, D], one a layer.
         """
-        seed = self._seed(replica) if training and self.seeds else None
+        seed = self._seed(self.seeds.next(), replica) if training and self.seeds else None
         x_BSD = self._embed(input_word_ids, input_type_ids, position_ids, seed)
         mask_B1SS = _attention_mask(input_mask, example_numbers, self.variable_dtype)
         outputs = []
@@ -112,9 +112,8 @@ class AlbertEncoder(Part):
         """The pooled output [B, D] of vectors at [CLS], [B, D]; or of several in a row, [B, K, D]."""
         return ops.tanh(self.pooler(x_BD))
 
-    def _seed(self, replica):
-        """The seed of a forward pass: beyond those that a replica with a lower number gives to its layers."""
-        seed = self.seeds.next()
+    def _seed(self, seed, replica):
+        """A device's seed of a forward pass: beyond those that one with a lower number gives to its layers."""
         layers = self.config.num_hidden_layers * self.config.inner_group_num
         return seed if replica is None else seed_at(seed, replica * (1 + layers))
 

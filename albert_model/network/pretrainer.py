@@ -70,9 +70,8 @@ class AlbertPretrainer(keras.Model):
           The encoder's outputs, `mlm_logits` [B, P, V] and `sop_logits` [B, 2], or [B, K, 2].
         """
         packing = {name: inputs[name] for name in PACKING_INPUTS if name in inputs}
-        outputs = self.encoder(
-            *(inputs[name] for name in ENCODER_INPUTS), **packing, training=training, replica=replica
-        )
+        encoded = (inputs[name] for name in ENCODER_INPUTS)
+        outputs = self.encoder(*encoded, **packing, training=training, replica=replica)
         embeddings_VE = self.encoder.word_embeddings.embeddings
         mlm_logits = self.mlm_head(outputs["sequence_output"], inputs[MLM_POSITIONS], embeddings_VE)
         pooled = outputs["pooled_output"]

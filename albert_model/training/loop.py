@@ -113,8 +113,8 @@ def train(
         training.checkpoints.wait()
     except tf.errors.DataLossError as error:
         raise InputError(
-            f"training: a file of examples is damaged ({str(error).splitlines()[0]}). Make the examples again; training "
-            "goes on from the last checkpoint."
+            f"training: a file of examples is damaged ({str(error).splitlines()[0]}). Make the examples again; "
+            "training goes on from the last checkpoint."
         ) from error
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         raise InputError(
