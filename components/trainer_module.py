@@ -21,7 +21,7 @@ from albert_model.network.pretrainer import AlbertPretrainer, score_examples
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer, read_vocabulary
 from albert_model.training.deferred_masks import DeferredMasks
-from albert_model.training.input_pipeline import bins_of
+from albert_model.training.input_pipeline import bins_of, length_of
 from albert_model.training.loop import TrainingData, TrainingFolders, train
 from albert_model.training.settings import TrainingSettings
 from albert_model.training.strategies import is_chief, make_strategy
@@ -64,8 +64,9 @@ def run_fn(fn_args: FnArgs) -> None:
 
     transform = tft.TFTransformOutput(fn_args.transform_output)
     layer = transform.transform_features_layer()
+    records = {length_of(name): count for name, count in examples["train_files"].items()}
     data = TrainingData(
-        train_bins=bins_of(split_files(examples_uri, "train"), examples["train_files"]),
+        train_bins=bins_of(split_files(examples_uri, "train"), records),
         eval_files=split_files(examples_uri, "eval"),
         parse_train=_parser(transform, layer, _deferred_masks(examples, tokenizer, settings)),
         parse_eval=_parser(transform, layer),

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -23,6 +24,7 @@ from pipeline.flags import is_remote
 
 if TYPE_CHECKING:
     from albert_model.text.vocabulary import Vocabulary
+    from albert_model.training.input_pipeline import Bin
     from albert_model.weights.names import Role, Weights
     from albert_model.weights.source import Source
 
@@ -322,19 +324,14 @@ def total_steps(records: Records, settings: TrainingSettings) -> int:
     return settings.total_steps(steps_per_epoch(records, settings.batch_size) * settings.batch_size)
 
 
-def _bins(records: Records) -> list[Any]:
-    """Files of PretrainingExampleGen's length bins by their length, all others together."""
-    from albert_model.training.input_pipeline import Bin, bins_of
+def _bins(records: Records) -> list[Bin]:
+    from albert_model.training.input_pipeline import bins_of, length_of
 
     by_file = {path: count for path, count in records.found.by_file.items() if count}
-    binned = [path for path in by_file if PurePath(path).name.startswith("length-") and "_tfrecord" in path]
-    counts: dict[str, int] = {}
-    for path in binned:
-        name = PurePath(path).name.partition("_tfrecord")[0]
-        counts[name] = counts.get(name, 0) + by_file[path]
-    others = tuple(path for path in by_file if path not in binned)
-    rest = [Bin(others, sum(by_file[path] for path in others))] if others else []
-    return [*bins_of(binned, counts), *rest]
+    by_length: Counter[int | None] = Counter()
+    for path, count in by_file.items():
+        by_length[length_of(path)] += count
+    return bins_of(list(by_file), by_length)
 
 
 def _write_weights(job: Job, weights: Weights, start: Start | None) -> None:

@@ -19,7 +19,7 @@ ParseToTrain = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 _PARSERS = 2  # a parser makes some 100,000 examples a second
 _PREFETCHED = 4  # batches
 _SHUFFLED_AT_ONCE = 200_000  # records; compact ones, so some 100 MB
-_BIN = re.compile(r"length-(\d+)")
+_BIN = re.compile(r"length-(\d+)(_tfrecord-.*)?")
 
 
 class Bin(NamedTuple):
@@ -36,18 +36,27 @@ class Bin(NamedTuple):
     length: int | None = None
 
 
-def bins_of(files: Sequence[str], records: Mapping[str, int]) -> list[Bin]:
-    """Bins of the files that PretrainingExampleGen writes, `length-00064_tfrecord-…` or `data_tfrecord-…`.
+def length_of(path: str) -> int | None:
+    """The longest example that a file of PretrainingExampleGen may hold, by its name; None: as long as any.
+
+    >>> length_of("train/length-00064_tfrecord-00000-of-00002"), length_of("data_tfrecord-00000-of-00001")
+    (64, None)
+    """
+    found = _BIN.fullmatch(PurePath(path).name)
+    return int(found[1]) if found else None
+
+
+def bins_of(files: Sequence[str], records: Mapping[int | None, int]) -> list[Bin]:
+    """Files in bins by `length_of`.
 
     Args:
       files: shards.
-      records: how many records the files of each name have, by the part before `_tfrecord`.
+      records: how many the files of each length have.
     """
-    named: dict[str, list[str]] = {}
+    by_length: dict[int | None, list[str]] = {}
     for path in sorted(files):
-        named.setdefault(PurePath(path).name.partition("_tfrecord")[0], []).append(path)
-    lengths = {name: _BIN.fullmatch(name) for name in named}
-    return [Bin(tuple(named[n]), records[n], (found := lengths[n]) and int(found[1])) for n in sorted(named)]
+        by_length.setdefault(length_of(path), []).append(path)
+    return [Bin(tuple(by_length[n]), records[n], n) for n in sorted(by_length, key=lambda length: length or 0)]
 
 
 def batches_of(bins: Sequence[Bin], batch_size: int) -> int:

@@ -75,7 +75,7 @@ def bins(tmp_path, documents, tokenizer):
         for length, value in zip(examples.input_ids.lengths.tolist(), encode_examples(examples), strict=True):
             by_width.setdefault(-(-length // 16) * 16, []).append(value)
     for width, values in by_width.items():
-        records[f"length-{width:05d}"] = len(values)
+        records[width] = len(values)
         files.append(str(tmp_path / f"length-{width:05d}_tfrecord-00000-of-00001"))
         with tf.io.TFRecordWriter(files[-1]) as writer:
             for value in values:

@@ -15,8 +15,8 @@ from tests.albert_model.training.conftest import parser
 
 
 def main(job: dict) -> None:
-    """`job`: `folder` (of metrics), `checkpoints`, `target` (where the weights go), `config`, `settings`, `train_files`,
-    `eval_files`, `records`, `devices` (of this process).
+    """`job`: `folder` (of metrics), `checkpoints`, `target` (where the weights go), `config`, `settings`,
+    `train_files`, `eval_files`, `records`, `devices` (of this process).
     """
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * job["devices"])
