@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pydantic
 
 from albert_model.errors import InputError
+from albert_model.settings import Settings
 
 Architecture = Literal["albert", "bert"]
 Activation = Literal["gelu", "gelu_erf", "relu"]
@@ -27,7 +28,7 @@ PUBLISHED_SIZES = tuple(_PUBLISHED)
 _BERT_ONLY = ("directionality", "pooler_")
 
 
-class AlbertConfig(pydantic.BaseModel):
+class AlbertConfig(Settings):
     """The fields of google-research/albert's `albert_config.json`, with its names.
 
     A BERT is the special case of one group for each layer. Where the embedding is as wide as the layers (as it is
@@ -39,8 +40,6 @@ class AlbertConfig(pydantic.BaseModel):
       num_hidden_groups: groups of layers that share their parameters; ALBERT's published sizes use 1.
       inner_group_num: layers inside a group, each with its own parameters.
     """
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     architecture: Architecture = "albert"
     vocab_size: int = pydantic.Field(ge=8)

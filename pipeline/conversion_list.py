@@ -10,6 +10,7 @@ import yaml
 
 from albert_model.config import describe
 from albert_model.errors import InputError
+from albert_model.settings import Settings
 from albert_model.weights.settings import ReadOptions
 
 
@@ -27,9 +28,7 @@ class ConversionEntry(ReadOptions):
     model_type: Literal["albert_encoder", "albert"] | None = None
 
 
-class _ConversionList(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
+class _ConversionList(Settings):
     models: tuple[ConversionEntry, ...] = pydantic.Field(min_length=1)
 
 

@@ -11,15 +11,12 @@ import yaml
 
 from albert_model.config import AlbertConfig, describe
 from albert_model.errors import InputError
+from albert_model.settings import Settings
 from albert_model.text.documents import DocumentSettings
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.vocabulary_training import TokenizerSettings
 from albert_model.training.settings import TrainingSettings
 from albert_model.weights.settings import ReadOptions
-
-
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class CorpusSettings(DocumentSettings):
@@ -61,7 +58,7 @@ class InitialSettings(ReadOptions):
         return ReadOptions(**self.model_dump(include=set(ReadOptions.model_fields)))
 
 
-class EvaluationSettings(_Section):
+class EvaluationSettings(Settings):
     """What blesses a model."""
 
     min_mlm_accuracy: float = pydantic.Field(
@@ -72,13 +69,13 @@ class EvaluationSettings(_Section):
     )
 
 
-class PushSettings(_Section):
+class PushSettings(Settings):
     """Where blessed encoders go."""
 
     destination: str = pydantic.Field(min_length=1, description="Folder of the versions.")
 
 
-class BeamSettings(_Section):
+class BeamSettings(Settings):
     """How Beam runs."""
 
     args: tuple[str, ...] = pydantic.Field(
@@ -90,7 +87,7 @@ def _read_model_config(value: Any) -> Any:
     return AlbertConfig.from_file(value) if isinstance(value, str) else value
 
 
-class PipelineSettings(_Section):
+class PipelineSettings(Settings):
     """All settings of a pipeline. Relative paths count from the folder that the command is run in."""
 
     name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Of the pipeline, in the metadata.")

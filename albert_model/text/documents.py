@@ -11,6 +11,7 @@ from typing import BinaryIO, Literal
 import pydantic
 
 from albert_model.errors import InputError
+from albert_model.settings import Settings
 from albert_model.text.lines import Line, line_number, read_lines, text_of
 from albert_model.text.sentences import split_sentences
 
@@ -20,10 +21,8 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 BUCKETS = 1000
 
 
-class DocumentSettings(pydantic.BaseModel):
+class DocumentSettings(Settings):
     """How text becomes documents."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_sentences_per_document: int = pydantic.Field(
         default=256, ge=2, description="A longer document is cut into several."

@@ -42,7 +42,7 @@ def draw(keys: np.ndarray, index: np.ndarray | int) -> np.ndarray:
 
 
 def high(bits: np.ndarray) -> np.ndarray:
-    """The upper half of `draw`'s bits, as a number for `below` and `chance`."""
+    """The upper half of `draw`'s bits, as a number for `below`."""
     return bits >> _HALF
 
 

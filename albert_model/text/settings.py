@@ -6,11 +6,11 @@ from typing import Literal
 
 import pydantic
 
+from albert_model.settings import Settings
 
-class ExampleSettings(pydantic.BaseModel):
+
+class ExampleSettings(Settings):
     """How documents become sentence-order and masked-language-model examples."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_seq_length: int = pydantic.Field(default=512, ge=8, description="Pieces in an example, special ones included.")
     max_predictions_per_seq: int = pydantic.Field(default=20, ge=1, description="Masked pieces in an example at most.")

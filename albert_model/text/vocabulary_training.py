@@ -12,6 +12,7 @@ import pydantic
 import sentencepiece
 
 from albert_model.errors import InputError
+from albert_model.settings import Settings
 from albert_model.text.normalization import normalize
 from albert_model.text.sentencepiece_tokenizer import FILE_NAME
 from albert_model.text.tokenizer import Tokenizer
@@ -23,10 +24,8 @@ _LONGEST_SENTENCE = 2**30  # bytes; SentencePiece leaves out what is longer than
 _BATCH = 1000  # sentences normalised at once
 
 
-class TokenizerSettings(pydantic.BaseModel):
+class TokenizerSettings(Settings):
     """How a vocabulary is trained, or extended."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     do_lower_case: bool = pydantic.Field(default=True, description="Lower-case the text, as all released ALBERTs do.")
     character_coverage: float = pydantic.Field(

@@ -44,7 +44,7 @@ class LossGuard:
     def check(self, step: int) -> None:
         """Raises DivergedError with what is to be said."""
         mean, lowest = float(self._mean.numpy()), float(self._lowest.numpy())
-        if math.isnan(mean) or (math.isinf(mean) and step > 0):
+        if not math.isfinite(mean):
             raise DivergedError(f"the loss is not a number any more at step {step}")
         if mean > lowest + self._settings.max_loss_rise:
             raise DivergedError(

@@ -7,13 +7,13 @@ from typing import Literal
 
 import pydantic
 
+from albert_model.settings import Settings
+
 _PUBLISHED_WARMUP = 3125
 
 
-class TrainingSettings(pydantic.BaseModel):
+class TrainingSettings(Settings):
     """How a network is trained on examples."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # === How far ===
     batch_size: int = pydantic.Field(default=4096, ge=1, description="Examples a step over all replicas.")

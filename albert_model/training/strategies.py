@@ -75,11 +75,11 @@ class Share(NamedTuple):
     def of(cls, strategy: tf.distribute.Strategy) -> Share:
         replicas = strategy.num_replicas_in_sync
         resolver = strategy.cluster_resolver
-        if resolver is None or not resolver.cluster_spec().as_dict() or replicas == 1:
+        spec = resolver.cluster_spec().as_dict() if resolver else {}
+        if not spec or replicas == 1:
             return cls(0, replicas, replicas)
-        workers = sum(len(resolver.cluster_spec().as_dict().get(kind, [])) for kind in ("chief", "worker"))
+        workers = sum(len(spec.get(kind, [])) for kind in ("chief", "worker"))
         local = replicas // workers
-        spec = resolver.cluster_spec().as_dict()
         index = resolver.task_id + (len(spec.get("chief", [])) if resolver.task_type == "worker" else 0)
         return cls(index * local, local, replicas)
 

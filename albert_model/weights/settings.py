@@ -8,16 +8,15 @@ from typing import Annotated, Any
 import pydantic
 
 from albert_model.config import Activation, AlbertConfig, PublishedSize
+from albert_model.settings import Settings
 
 
 def _read_config(value: Any) -> Any:
     return AlbertConfig.from_file(value) if isinstance(value, str | Path) else value
 
 
-class ReadOptions(pydantic.BaseModel):
+class ReadOptions(Settings):
     """What a source leaves unsaid, or says wrongly."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     config: Annotated[AlbertConfig | None, pydantic.BeforeValidator(_read_config)] = pydantic.Field(
         default=None, description="An albert_config.json, or its fields, in place of the source's own."
