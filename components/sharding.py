@@ -30,7 +30,7 @@ from albert_model.text.documents import SPLITS
 
 _KEY_SUM = "key_sum"
 COUNTS = "counts"  # the tag of the output of counts, each a dict of numbers to be summed
-_RUN_BYTES = 64 * 1024 * 1024  # of records that a worker gathers before it writes them
+_RUN_BYTES = 32 * 1024 * 1024  # of records that a worker gathers before it writes them
 _SHARD_BYTES = 64 * 1024 * 1024
 _SMALLEST_SHARD_BYTES = 4 * 1024 * 1024
 KEY_BYTES = 16

@@ -14,7 +14,9 @@ import sentencepiece
 
 from albert_model.text import sentencepiece_model
 from albert_model.text.normalization import normalize
+from albert_model.text.part_memo import PartMemo
 from albert_model.text.ragged import Ragged, offsets_of, ranges
+from albert_model.text.sentencepiece_parts import part_memo
 from albert_model.text.tokenizer import Tokenizer
 from albert_model.text.vocabulary import Vocabulary
 
@@ -60,15 +62,22 @@ class SentencePieceTokenizer(Tokenizer):
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=vocabulary.content)
 
     def encode(self, sentences: Sequence[str]) -> Ragged:
-        # One thread: workers fork, and are as many as there are cores. Lists: faster than an array a sentence.
-        rows = self._processor.EncodeAsIds(self.plain(sentences), num_threads=1)
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        ids = np.fromiter(itertools.chain.from_iterable(rows), np.int32, lengths.sum())
-        encoded = Ragged.from_lengths(ids, lengths)
+        plain = self.plain(sentences)
+        encoded = self._encode_whole(plain) if self._parts is None else self._parts.encode(plain)
         table = self._second_split
         counts = table.lengths[encoded.values]
         values = table.values[ranges(table.offsets[encoded.values], counts)]
         return Ragged(values, offsets_of(counts)[encoded.offsets])
+
+    @cached_property
+    def _parts(self) -> PartMemo | None:
+        return part_memo(self.vocabulary.content, self._encode_whole)
+
+    def _encode_whole(self, plain: Sequence[str]) -> Ragged:
+        # One thread: workers fork, and are as many as there are cores. Lists: faster than an array a sentence.
+        rows = self._processor.EncodeAsIds(list(plain), num_threads=1)
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        return Ragged.from_lengths(np.fromiter(itertools.chain.from_iterable(rows), np.int32, lengths.sum()), lengths)
 
     def plain(self, sentences: Sequence[str]) -> list[str]:
         return normalize(sentences, self.do_lower_case)
