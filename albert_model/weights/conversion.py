@@ -67,7 +67,9 @@ def _write_tf1_checkpoint(folder: Path, model: Model) -> None:
 def _write_saved_model(folder: Path, model: Model) -> None:
     with tempfile.TemporaryDirectory(prefix="albert-") as scratch:
         asset = model.vocabulary.write(scratch) if model.vocabulary else None
-        saved_model.write(folder, model.network(), asset, model.roles)
+        live = model.network()
+        saved_model.write(folder, live, asset, model.roles)
+        saved_model.release(live)
 
 
 def _write_huggingface(folder: Path, model: Model) -> None:

@@ -149,8 +149,11 @@ class _StreamedDense(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
 
     def call(self, x):
-        blocks = column_blocks(self.read_kernel())
-        parts = [keras.ops.matmul(x, keras.ops.convert_to_tensor(block, x.dtype)) for block in blocks]
+        # The kernel has no name here, so that it is gone when the parts are joined.
+        parts = [
+            keras.ops.matmul(x, keras.ops.convert_to_tensor(block, x.dtype))
+            for block in column_blocks(self.read_kernel())
+        ]
         return keras.ops.concatenate(parts, -1) + self.bias
 
 

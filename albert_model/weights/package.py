@@ -63,7 +63,9 @@ def write_encoder(folder: str | Path, model: Model, more: Mapping[str, Any]) -> 
     keras_h5.write(folder / keras_h5.ENCODER_FILE, model.weights, model.config, full=False)
     huggingface.write(folder / HUGGINGFACE, model.weights, model.config, model.vocabulary)
     asset = folder / VOCABULARY / model.vocabulary.file_name if model.vocabulary else None
-    saved_model.write(folder / SAVED_MODEL, model.network(), asset)
+    live = model.network()
+    saved_model.write(folder / SAVED_MODEL, live, asset)
+    saved_model.release(live)
     manifest = {"format_version": FORMAT_VERSION, **more, "files": file_digests(folder)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 

@@ -98,13 +98,15 @@ def run_source(load: Callable[[], Run], cases: Cases) -> dict[str, Outputs]:
 def run_network(network: AlbertPretrainer, cases: Cases, parts: Sequence[Role] = ROLES) -> dict[str, Outputs]:
     """What the Keras network computes with some of its parts."""
     wanted = ["sequence_output", "pooled_output", *(name for role, name in _OF_HEADS.items() if role in parts)]
-    results = {}
-    for name, inputs in cases.items():
-        outputs = network(inputs)
-        results[name] = {key: np.asarray(keras.ops.convert_to_numpy(outputs[key])) for key in wanted}
-        layers = [keras.ops.convert_to_numpy(layer[:, _sampled(inputs)]) for layer in outputs["encoder_outputs"]]
-        results[name]["encoder_outputs"] = np.stack(layers)
-    return results
+    return {name: _run_case(network, inputs, wanted) for name, inputs in cases.items()}
+
+
+def _run_case(network: AlbertPretrainer, inputs: Inputs, wanted: Sequence[str]) -> Outputs:
+    """A function of its own, so that no case has the tensors of the one before in memory."""
+    outputs = network(inputs)
+    results = {key: np.asarray(keras.ops.convert_to_numpy(outputs[key])) for key in wanted}
+    layers = [keras.ops.convert_to_numpy(layer[:, _sampled(inputs)]) for layer in outputs["encoder_outputs"]]
+    return results | {"encoder_outputs": np.stack(layers)}
 
 
 def _sampled(inputs: Inputs) -> slice:

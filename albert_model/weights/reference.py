@@ -74,8 +74,8 @@ class _Forward:
         return self.weights[name].astype(self.dtype)
 
     def dense(self, name: str, x: np.ndarray) -> np.ndarray:
-        kernel = self.weights[f"{name}/kernel"]
-        parts = [x @ columns.astype(self.dtype) for columns in column_blocks(kernel)]
+        # The kernel has no name here, so that it is gone when the parts are joined.
+        parts = [x @ columns.astype(self.dtype) for columns in column_blocks(self.weights[f"{name}/kernel"])]
         return np.concatenate(parts, -1) + self.weight(f"{name}/bias")
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:

@@ -124,6 +124,15 @@ def write(
     (extra / "config.json").write_text(network.config.to_json())
 
 
+def release(network: AlbertPretrainer) -> None:
+    """Frees the values of a network that was written and is not needed any more.
+
+    Without this they stay in memory after `write`, even once nothing refers to the network and garbage is collected.
+    """
+    for variable in network.variables:
+        tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=tf.zeros(0, variable.value.dtype))
+
+
 # === Read ===
 
 

@@ -136,7 +136,7 @@ def _shortened(problems: list[str], limit: int = 12) -> list[str]:
     return problems if len(problems) <= limit else [*problems[:limit], f"and {len(problems) - limit} more"]
 
 
-_BLOCK = 64 * 1024 * 1024  # bytes of a block of columns in float64
+_BLOCK = 16 * 1024 * 1024  # bytes of a block of columns in float64; making it one takes twice that
 
 
 def column_blocks(kernel: np.ndarray) -> Iterator[np.ndarray]:

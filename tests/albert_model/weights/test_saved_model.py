@@ -138,6 +138,15 @@ def test_the_vocabulary_is_its_asset(network, tmp_path, name):
     assert not hasattr(module, "mlm")
 
 
+def test_a_released_network_holds_no_values(tmp_path):
+    network = random_model().network()
+    saved_model.write(tmp_path, network, None)
+    saved_model.release(network)
+    for variable in network.variables:
+        held = tf.raw_ops.ReadVariableOp(resource=variable.value.handle, dtype=variable.value.dtype)
+        assert held.shape.num_elements() == 0, variable.path
+
+
 def test_reads_back_to_the_bit(folder, model):
     read, left_out = saved_model.read(saved_model.open_stored(folder), ALBERT)
     assert_same(read, model.weights)
