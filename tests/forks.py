@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -18,10 +19,12 @@ from typing import Any
 from tests.demo import ROOT
 
 # What is imported for all. Importing starts nothing in TensorFlow that a fork would miss.
-_MODULES = ("tensorflow", "tfx.v1", "pipeline.pipeline", "pipeline.report", "components.trainer_module")
+_MODULES = ["tensorflow", "tfx.v1", "tensorflow_model_analysis", "components.trainer_module"]
+_MODULES += [f"albert_model.{name}" for name in ("network.pretrainer", "weights.source", "weights.conversion")]
+_MODULES += [f"pipeline.{name}" for name in ("cli", "example_files", "pipeline", "pretraining", "report")]
 
 forkserver = multiprocessing.get_context("forkserver")
-forkserver.set_forkserver_preload(list(_MODULES))
+forkserver.set_forkserver_preload(_MODULES)
 
 
 class Fork:
@@ -44,11 +47,18 @@ class Fork:
     def poll(self) -> int | None:
         return self.returncode
 
+    def wait(self) -> int | None:
+        self._process.join()
+        return self.returncode
+
     def send_signal(self, number: int) -> None:
         os.kill(self._process.pid, number)
 
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
     def communicate(self) -> tuple[str, ...]:
-        self._process.join()
+        self.wait()
         return tuple(path.read_text() for path in self._written)
 
     def done(self) -> CompletedProcess:

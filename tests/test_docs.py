@@ -10,7 +10,8 @@ import pytest
 from pipeline.conversion_list import read_conversion_list
 from pipeline.settings import PipelineSettings, load_settings
 from pipeline.settings_reference import reference
-from tests.demo import ALBERT, ROOT, albert
+from tests.demo import ROOT, albert
+from tests.forks import albert_fork
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MANUAL_TEXT = ROOT / "tests" / "data" / "postgresql-manual" / "span-1" / "postgresql" / "manual.txt"
@@ -68,7 +69,7 @@ def check_run(words):
 def check_on_weights(words, folder):
     """Commands on the demo's encoder run; of those on files that the reader has, the words are checked."""
     if any(word.startswith("runs/demo") for word in words):
-        done = subprocess.run([str(ALBERT), *words], capture_output=True, text=True, cwd=folder)
+        done = albert_fork(*words, cwd=folder).done()
         assert done.returncode == 0, done.stdout + done.stderr
         return
     from pipeline.cli import main
@@ -91,7 +92,7 @@ def check_on_text(words, demo, folder):
         (folder / name).write_text("\n\n".join(MANUAL_TEXT.read_text().split("\n\n")[pages]))
     (folder / "base" / "vocab").mkdir(parents=True, exist_ok=True)
     shutil.copy(demo.encoders / "2" / "vocab" / "spm.model", folder / "base" / "vocab" / "30k-clean.model")
-    done = subprocess.run([str(ALBERT), *words], capture_output=True, text=True, cwd=folder)
+    done = albert_fork(*words, cwd=folder).done()
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -109,7 +110,7 @@ def check_on_records(words, demo, folder):
         metadata = "--meta_data_file_path=processed/train_meta_data" if "train" in records else "--ngram=2"
         check_on_text([*making.split(), f"--output_file={records}", metadata, *small], demo, folder)
     few = ("--num_train_steps=2", "--train_batch_size=8", "--max_eval_steps=2")
-    done = subprocess.run([str(ALBERT), *words, *few], capture_output=True, text=True, cwd=folder)
+    done = albert_fork(*words, *few, cwd=folder).done()
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -1,6 +1,5 @@
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 
@@ -12,6 +11,7 @@ from albert_model.weights import network as network_weights
 from albert_model.weights.model import Model
 from components.encoder_pusher import executor
 from components.encoder_pusher.executor import publish, versions
+from tests.forks import Fork, forkserver
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_number_that_another_writer_took_meanwhile_is_passed_over(source, tmp_
 
 
 def test_two_writers_at_once_get_a_version_each(source, tmp_path):
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
+    with forkserver.Pool(2) as pool:
         names = [path.name for path in pool.starmap(publish, [(tmp_path, source, "a"), (tmp_path, source, "b")])]
     assert sorted(names) == ["1", "2"]
     manifests = [json.loads((tmp_path / n / "manifest.json").read_text()) for n in names]
@@ -102,9 +102,7 @@ def _killed_before_the_rename(destination, source):
 
 def test_a_writer_that_is_killed_publishes_nothing(source, tmp_path):
     publish(tmp_path, source, "a")
-    process = multiprocessing.get_context("spawn").Process(target=_killed_before_the_rename, args=(tmp_path, source))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    process = Fork(_killed_before_the_rename, tmp_path, source).done()
+    assert process.returncode == -signal.SIGKILL, process.stderr
     assert versions(tmp_path) == [1]
     assert publish(tmp_path, source, "b").name == "2"

@@ -2,13 +2,17 @@
 
 import gzip
 import itertools
+from types import SimpleNamespace
 
 import pytest
+from apache_beam.runners.portability import local_job_service
+from apache_beam.runners.worker import sdk_worker_main
 
 from albert_model.text.settings import ExampleSettings
 from components.document_gen import executor as document_gen
 from components.pretraining_example_gen import executor as example_gen
 from tests.components.local import make_examples, shards
+from tests.forks import Fork
 
 SETTINGS = ExampleSettings(max_seq_length=128, dupe_factor=2, packing="bins", bin_width=32)
 _LINES = 4000  # of each text
@@ -37,8 +41,16 @@ def expected(tmp_path_factory, files, small_config):
     return made
 
 
+def _start_worker(command, env, **_):
+    python, *words = command.split()
+    assert words == ["-m", sdk_worker_main.__name__], command
+    return Fork(sdk_worker_main.main, [python], env=env)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_worker_processes(tmp_path, files, small_config, expected, workers):
+def test_worker_processes(tmp_path, files, small_config, expected, workers, monkeypatch):
+    """Beam's own worker processes, which are forked: most of their time they would import TensorFlow and TFX."""
+    monkeypatch.setattr(local_job_service, "subprocess", SimpleNamespace(Popen=_start_worker))
     arguments = ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
     assert examples_of(tmp_path, files, small_config, arguments) == expected
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 import shlex
 import signal
@@ -23,6 +22,7 @@ from components import manifests
 from components.model_layout import package_folder
 from pipeline.lineage import Lineage
 from tests.demo import ROOT, demo_command
+from tests.forks import Fork, albert_fork
 
 COMPONENTS = [
     *("DocumentGen", "InitialModel", "TokenizerTrainer", "PretrainingExampleGen", "StatisticsGen", "SchemaGen"),
@@ -35,6 +35,12 @@ def runs(demo):
     """What each node did in each of the three runs, resolvers left out."""
     lineage = Lineage(str(demo.root / "metadata.sqlite"))
     return [{n: r for n, r in lineage.nodes(i).items() if not r.is_resolver} for i in lineage.run_ids]
+
+
+def run_again(root, spans, **settings) -> Fork:
+    """In a process of its own."""
+    _, *words = demo_command(root, spans, **settings)
+    return albert_fork(*words)
 
 
 def metrics(run):
@@ -181,15 +187,14 @@ def test_the_screen_tells_the_story_and_nothing_else(demo):
 def test_a_later_run_in_a_process_of_its_own_finds_everything_in_the_cache(demo):
     """Also for the older span: its model was there before the newer one, and is not compared with it."""
     for span in (1, 2):
-        done = subprocess.run(demo_command(demo.root, [span]), capture_output=True, text=True, cwd=ROOT)
+        done = run_again(demo.root, [span]).done()
         assert done.returncode == 0, done.stdout + done.stderr
         assert "nothing new: everything was cached, nothing pushed" in done.stdout
     assert sorted(child.name for child in demo.encoders.iterdir()) == ["1", "2"]
 
 
 def test_the_latest_span_is_the_same_as_its_number(demo):
-    command = demo_command(demo.root, [])
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = run_again(demo.root, []).done()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "demo, span 2" in done.stdout
     assert "nothing new: everything was cached, nothing pushed" in done.stdout
@@ -198,7 +203,7 @@ def test_the_latest_span_is_the_same_as_its_number(demo):
 def test_a_version_that_is_gone_is_said_to_be(demo):
     moved = (demo.encoders / "2").rename(demo.encoders / "away")
     try:
-        done = subprocess.run(demo_command(demo.root, [2]), capture_output=True, text=True, cwd=ROOT)
+        done = run_again(demo.root, [2]).done()
     finally:
         moved.rename(demo.encoders / "2")
     assert f"warning: {demo.encoders / '2'} was pushed before and is gone" in done.stdout
@@ -207,7 +212,7 @@ def test_a_version_that_is_gone_is_said_to_be(demo):
 def test_a_model_that_is_not_better_is_not_pushed(demo):
     """One step on from version 1 gains too little, and the run says so."""
     settings = {"training.max_steps": 1, "evaluation.min_mlm_accuracy_gain": 0.05}
-    done = subprocess.run(demo_command(demo.root, [2], **settings), capture_output=True, text=True, cwd=ROOT)
+    done = run_again(demo.root, [2], **settings).done()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not blessed: MLM accuracy" in done.stdout
     assert "against version 2, should be +5.00 points or more" in done.stdout
@@ -217,7 +222,7 @@ def test_a_model_that_is_not_better_is_not_pushed(demo):
 
 def test_a_model_below_the_floor_is_not_pushed(demo):
     settings = {"training.max_steps": 1, "start": "random", "evaluation.min_mlm_accuracy": 0.99}
-    done = subprocess.run(demo_command(demo.root, [2], **settings), capture_output=True, text=True, cwd=ROOT)
+    done = run_again(demo.root, [1], **settings).done()
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"not blessed: MLM accuracy \d\.\d\d% is below the floor of 99\.00%", done.stdout)
     assert sorted(child.name for child in demo.encoders.iterdir()) == ["1", "2"]
@@ -231,15 +236,15 @@ def test_a_run_whose_screen_is_closed_goes_on(demo):
 
 
 def test_a_run_that_was_killed_in_training_goes_on_and_ends_with_the_same_weights(demo, tmp_path):
-    process = subprocess.Popen(demo_command(tmp_path, [1]), stdout=subprocess.DEVNULL, cwd=ROOT)
+    process = run_again(tmp_path, [1])
     try:
         while not any("ckpt-50" in path.read_text() for path in tmp_path.glob("checkpoints/*/checkpoint")):
             assert process.poll() is None, "ended before it could be killed"
             time.sleep(0.1)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    done = subprocess.run(demo_command(tmp_path, [1]), capture_output=True, text=True, cwd=ROOT)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    done = run_again(tmp_path, [1]).done()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "resuming at step 50 of 200" in done.stdout
     undisturbed, resumed = (package.read(root / "encoders" / "1").weights for root in (demo.root, tmp_path))
@@ -260,8 +265,7 @@ def test_the_pushed_manifest_says_where_the_model_came_from(runs, demo):
 def test_converted_weights_are_as_good_a_start_as_the_model_itself(demo, tmp_path):
     """Version 1, as its Hugging Face folder, in a pipeline that knows nothing of it: the same training, bit for bit."""
     source = demo.encoders / "1" / "huggingface"
-    command = demo_command(tmp_path, [2, 2], **{"initial.source": source})
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = run_again(tmp_path, [2, 2], **{"initial.source": source}).done()
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{source} converted and proven" in done.stdout
     assert "starting from the converted model" in done.stdout

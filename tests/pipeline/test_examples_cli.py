@@ -17,19 +17,23 @@ from albert_model.text.tokenizer import Tokenizer
 from tests.albert_model.text.padded_reader import parse, segments, text_of
 from tests.conftest import MANUAL
 from tests.demo import ALBERT, ROOT, albert
+from tests.forks import albert_fork
 
 TEXT = MANUAL / "span-1" / "postgresql" / "manual.txt"
 SHORT = ("--max_seq_length=64", "--max_predictions_per_seq=10", "--dupe_factor=2")
 
 
 def create(*arguments):
-    done = albert("create-pretraining-data", *arguments)
+    return finished(albert_fork("create-pretraining-data", *arguments).done())
+
+
+def finished(done):
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     return done.stdout
 
 
 def refused(*arguments, status=1):
-    done = albert("create-pretraining-data", *arguments)
+    done = albert_fork("create-pretraining-data", *arguments).done()
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return " ".join(done.stderr.split())
@@ -56,11 +60,11 @@ def made(vocabulary, tmp_path_factory):
     (data / "a.txt").write_text("\n\n".join(blocks[:30]))
     (data / "b.txt").write_text("\n\n".join([*blocks[20:60], ""]))
     output = data / "processed"
-    said = create(
-        *(f"--input_file={data}/*.txt", f"--output_file={output}/train.tf_record", f"--spm_model_file={vocabulary}"),
-        *(f"--meta_data_file_path={output}/train_meta_data", *SHORT),
+    done = albert(
+        *("create-pretraining-data", f"--input_file={data}/*.txt", f"--output_file={output}/train.tf_record"),
+        *(f"--spm_model_file={vocabulary}", f"--meta_data_file_path={output}/train_meta_data", *SHORT),
     )
-    return data, said
+    return data, finished(done)
 
 
 def test_help_has_the_flags_of_both_scripts_and_examples():

@@ -11,6 +11,7 @@ from albert_model.config import AlbertConfig
 from albert_model.weights import keras_h5, package, tf1_checkpoint
 from tests.albert_model.weights.other_software import write_hub_module
 from tests.demo import ALBERT, ROOT, albert
+from tests.forks import albert_fork
 
 
 def listing(folder):
@@ -18,7 +19,7 @@ def listing(folder):
 
 
 def refused(*arguments, status=1):
-    done = albert(*arguments)
+    done = albert_fork(*arguments).done()
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done.stderr
@@ -55,7 +56,8 @@ def test_several_formats_at_once(checkpoint, tmp_path):
     assert all((read.weights[name] == made.weights[name]).all() for name in made.only(("encoder", "mlm")).weights)
     again = refused("convert", folder, "--to", "keras_h5", "--to", "huggingface", "--output", output)
     assert "has conversion.json, parity.json already" in again
-    assert albert("convert", folder, "--to", "keras_h5", "--output", output, "--overwrite").returncode == 0
+    done = albert_fork("convert", folder, "--to", "keras_h5", "--output", output, "--overwrite").done()
+    assert done.returncode == 0
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def module(checkpoint, small_config, tmp_path):
 )
 def test_the_flags_of_albert_tf2(module, small_config, flags, file, arrays):
     before = listing(module)
-    done = albert("convert", f"--tf_hub_path={module}/", *flags)
+    done = albert_fork("convert", f"--tf_hub_path={module}/", *flags).done()
     assert done.returncode == 0, done.stdout + done.stderr
     after = listing(module)
     added = {"config.json", "vocab/spm.model", "vocab/spm.vocab", "vocab/tokenizer_config.json"}
@@ -86,7 +88,8 @@ def test_the_flags_of_albert_tf2(module, small_config, flags, file, arrays):
     assert before.items() <= after.items()
     weights, _ = keras_h5.read(module / file, AlbertConfig.from_file(module / "config.json"))
     assert len(weights) == arrays
-    assert albert("convert", f"--tf_hub_path={module}/", *flags).returncode == 0  # and once more over it
+    done = albert_fork("convert", f"--tf_hub_path={module}/", *flags).done()
+    assert done.returncode == 0  # and once more over it
 
 
 def test_a_size_that_is_not_the_modules_is_refused(module):
@@ -104,14 +107,14 @@ def test_inspect_says_what_a_model_is(checkpoint, small_config):
     assert found["vocabulary"]["released"] is False
     assert found["parameters"] == sum(array.size for array in made.only(("encoder", "pooler", "mlm")).weights.values())
     assert {"name": "bert/pooler/dense/bias", "shape": [32], "part": "pooler"} in found["variables"]
-    shown = albert("inspect", folder).stdout
+    shown = albert_fork("inspect", folder).done().stdout
     assert found["fingerprint"] in shown
     assert "bert/embeddings/word_embeddings" in shown
 
 
 def test_parity_of_two_and_of_three(checkpoint, small_config, tmp_path):
     made, folder = checkpoint
-    albert("convert", folder, "--to", "saved_model", "--output", tmp_path / "saved")
+    albert_fork("convert", folder, "--to", "saved_model", "--output", tmp_path / "saved").done()
     done = albert("parity", folder, tmp_path / "saved", "--output", tmp_path / "report.json")
     assert (done.returncode, done.stderr) == (0, "")
     assert "They compute the same." in done.stdout
@@ -121,7 +124,7 @@ def test_parity_of_two_and_of_three(checkpoint, small_config, tmp_path):
     changed["bert/pooler/dense/bias"] += 0.1
     shutil.copytree(folder, tmp_path / "changed")
     tf1_checkpoint.write(tmp_path / "changed" / "model.ckpt-best", changed, small_config)
-    done = albert("parity", folder, tmp_path / "saved", tmp_path / "changed")
+    done = albert_fork("parity", folder, tmp_path / "saved", tmp_path / "changed").done()
     assert done.returncode == 1
     assert "bert/pooler/dense/bias" in done.stdout
     assert f"{tmp_path / 'changed'} disagrees: " in done.stdout
@@ -132,13 +135,13 @@ def test_a_list_of_models(checkpoint, tmp_path):
     models = [{"name": "one", "source": str(folder)}, {"name": "lost", "source": str(tmp_path / "nowhere")}]
     (tmp_path / "models.yaml").write_text(yaml.safe_dump({"models": models}))
     command = ["convert", "--manifest", tmp_path / "models.yaml", "--to", "keras_h5", "--output", tmp_path / "out"]
-    done = albert(*command)
+    done = albert_fork(*command).done()
     assert done.returncode == 1
     assert "nowhere: there is no such file or folder" in done.stdout
     assert "1 of 2 models failed" in done.stderr
     assert package.read(tmp_path / "out" / "one")
     assert [child.name for child in (tmp_path / "out").iterdir()] == ["one"]
-    assert "there already" in albert(*command).stdout
+    assert "there already" in albert_fork(*command).done().stdout
 
 
 def test_what_is_wrong_in_a_list_is_named(tmp_path):

@@ -15,10 +15,10 @@ FORMS = [{"scan_layers": True}, {"rematerialize": True}, {"scan_layers": True, "
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 DROPOUT = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
 CONFIGS = {
-    "one group": NO_DROPOUT | {"num_hidden_layers": 4},
-    "one group, dropout": DROPOUT | {"num_hidden_layers": 4},
-    "uneven groups": NO_DROPOUT | {"num_hidden_layers": 5, "num_hidden_groups": 2},
-    "inner layers, dropout": DROPOUT | {"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2},
+    "one group": NO_DROPOUT | {"num_hidden_layers": 2},
+    "one group, dropout": DROPOUT | {"num_hidden_layers": 3},
+    "uneven groups": NO_DROPOUT | {"num_hidden_layers": 3, "num_hidden_groups": 2},
+    "inner layers, dropout": DROPOUT | {"num_hidden_layers": 3, "num_hidden_groups": 2, "inner_group_num": 2},
 }
 
 
