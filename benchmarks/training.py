@@ -604,11 +604,9 @@ def _jax_step() -> tuple[Callable, tuple]:
 
 
 def _utilisations(device: str, speeds: dict[int, float]) -> dict[int, str]:
-    try:
-        from albert_model.training import speed
-    except ModuleNotFoundError as error:  # JAX may be without the TensorFlow that the module looks for GPUs with
-        return dict.fromkeys(speeds, f"not known ({error})")
-    peak = next((peak for part, peak in speed._PEAKS.items() if part in device), None)
+    from albert_model.training import speed
+
+    peak = speed.peak_flops(device)
     if peak is None:
         return dict.fromkeys(speeds, "not known (nor is the peak of the device)")
     costs = {length: speed.flops_per_token(_base(), length, _PREDICTIONS / length) for length in speeds}

@@ -32,7 +32,7 @@ from albert_model.training.metrics import LOSS_GUARD, MetricsWriter, summarize
 from albert_model.training.optimizers import RULES, Optimizer
 from albert_model.training.schedules import warmup_then_decay
 from albert_model.training.settings import TrainingSettings
-from albert_model.training.speed import flops_per_token, peak_flops
+from albert_model.training.speed import flops_per_token, gpu_name, peak_flops
 from albert_model.training.strategies import Share, compiles_with_xla, is_chief, keras_dtype, make_strategy
 from albert_model.weights import network as network_weights
 from albert_model.weights.names import Role, Weights
@@ -423,9 +423,11 @@ class _Training:
 
     def _peak_flops(self, batch: Mapping[str, tf.Tensor]) -> _Utilisation | None:
         """What a token costs in batches of this shape, and what the devices could do."""
-        peak = peak_flops()
+        peak = peak_flops(gpu_name())
+        if peak is None:
+            return None
         length, predictions = (batch[name].shape[1] for name in (ENCODER_INPUTS[0], MLM_POSITIONS))
-        return _Utilisation(flops_per_token(self.config, length, predictions / length), peak) if peak else None
+        return _Utilisation(flops_per_token(self.config, length, predictions / length), peak * self.share.replicas)
 
 
 def _loss(sums: Mapping[str, tf.Tensor], predictions: tf.Tensor, orders: tf.Tensor) -> tf.Tensor:

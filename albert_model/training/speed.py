@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-
 from albert_model.config import AlbertConfig
 
 # Dense bfloat16 FLOP/s by a part of the device's name (NVIDIA's data sheets).
@@ -29,9 +27,18 @@ def flops_per_token(config: AlbertConfig, length: int, predictions: float) -> fl
     return 3 * (layers * layer + 2 * embedding * hidden + predictions * head)
 
 
-def peak_flops() -> float | None:
-    """FLOP/s of all GPUs of this process; None where their peak is not known."""
+def peak_flops(device: str) -> float | None:
+    """FLOP/s of a device with this name; None where its peak is not known.
+
+    >>> peak_flops("NVIDIA H100 80GB HBM3")
+    989000000000000.0
+    """
+    return next((peak for part, peak in _PEAKS.items() if part in device), None)
+
+
+def gpu_name() -> str:
+    """Of this process' first GPU; empty without one."""
+    import tensorflow as tf  # here, so that the rest can be used where there is none
+
     gpus = tf.config.list_physical_devices("GPU")
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "") for gpu in gpus]
-    peaks = [next((peak for part, peak in _PEAKS.items() if part in name), None) for name in names]
-    return None if not peaks or None in peaks else sum(peak for peak in peaks if peak)
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "") if gpus else ""
