@@ -128,7 +128,6 @@ def trainings(first: int, second: int, short: int) -> tuple[list[Training], list
         Training("norms and biases decayed and scaled", "novels", short, settings={"optimizer": _ALL_ADAPTED}),
         Training("gradients not clipped", "novels", short, settings={"clip_norm": 1e9}),
         Training("long n-grams favoured", "novels", short, examples={"favor_shorter_ngram": False}),
-        Training("one copy, with the same masks each time", "novels", short, examples={"dupe_factor": 1}),
     ]
     return [novels, law, alone], mistakes
 
@@ -143,6 +142,7 @@ def _lamb_without_exclusions(weight, gradient, m, v, learning_rate, step, weight
 def main() -> None:
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # which warns that each score is a graph of its own
     print(shlex.join(["python", *sys.argv]))
     print(f"{os.cpu_count()} processors, Python {platform.python_version()}, TensorFlow {tf.__version__}")
     optimizers.RULES = {**optimizers.RULES, _ALL_ADAPTED: _lamb_without_exclusions}
@@ -162,7 +162,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = ("NOVELS", "LAW", "MISTAKES")
-    parse.add_argument("--steps", type=int, nargs=3, default=(6000, 2500, 1200), metavar=steps, help="of the trainings")
+    parse.add_argument("--steps", type=int, nargs=3, default=(6000, 2500, 800), metavar=steps, help="of the trainings")
     parse.add_argument("--picture", type=Path, help="draw the curves into this file (.svg, .png)")
     parse.add_argument("--new", action="store_true", help="leave alone what an earlier run did: begin again")
     arguments = parse.parse_args()
@@ -224,8 +224,7 @@ def run(training: Training) -> dict[str, Any]:
     if not result.exists():
         logging.info("=== %s: %d steps on %s", training.name, training.steps, training.text)
         seconds = train(training)
-        each = training.steps // training.points
-        curve = [score(training, each * point) for point in range(1, training.points + 1)]
+        curve = [score(training, step) for step in checkpoints(training)]
         result.write_text(json.dumps({"seconds": seconds, "curve": curve}))
     return json.loads(result.read_text())
 
@@ -239,7 +238,7 @@ def train(training: Training) -> float:
         update={
             "epochs": math.ceil(training.steps / (data.train_bins[0].records // SETTINGS.batch_size)),
             "max_steps": training.steps,
-            "checkpoint_every": training.steps // training.points,
+            "checkpoint_every": math.ceil(training.steps / training.points),
             "keep_checkpoints": training.points,
             "log_every": max(1, training.steps // _LINES),
             **training.settings,
@@ -250,6 +249,11 @@ def train(training: Training) -> float:
     folders = loop.TrainingFolders(training.folder / "checkpoints", training.folder / "metrics")
     loop.train(CONFIG, settings, data, weights, folders)
     return time.monotonic() - started
+
+
+def checkpoints(training: Training) -> list[int]:
+    """Steps, in order."""
+    return sorted(int(path.stem.split("-")[1]) for path in training.folder.glob("checkpoints/ckpt-*.index"))
 
 
 def weights_at(training: Training, step: int) -> Weights:

@@ -161,6 +161,13 @@ def _layer(config: AlbertConfig, factory: LayerFactory, name: str) -> Transforme
     return TransformerLayer(config, factory.within(name), name=name)
 
 
+def _attention_weights(query_BNSH, key_BNSH, mask_B1SS):
+    """[B, N, S, S]. The scores have no name, so that they are gone when they are not needed any more."""
+    return ops.softmax(
+        ops.cast(ops.matmul(query_BNSH, ops.transpose(key_BNSH, (0, 1, 3, 2))), mask_B1SS.dtype) + mask_B1SS
+    )
+
+
 def _attention_mask(input_mask, example_numbers, dtype: str):
     """What is added to scores, [B, 1, S or 1, S]: 0 where the piece of the third axis may attend to the fourth's."""
     seen_B1SS = ops.cast(input_mask, dtype)[:, None, None, :]
@@ -242,9 +249,7 @@ class TransformerLayer(Part):
         query_BNSH, key_BNSH, value_BNSH = (
             self._split_heads(part_BSD) for part_BSD in self._project(x_BSD, projections)
         )
-        scores_BNSS = ops.matmul(query_BNSH, ops.transpose(key_BNSH, (0, 1, 3, 2)))
-        weights_BNSS = ops.softmax(ops.cast(scores_BNSS, mask_B1SS.dtype) + mask_B1SS)
-        weights_BNSS = ops.cast(weights_BNSS, value_BNSH.dtype)
+        weights_BNSS = ops.cast(_attention_weights(query_BNSH, key_BNSH, mask_B1SS), value_BNSH.dtype)
         weights_BNSS = dropout(weights_BNSS, self.config.attention_probs_dropout_prob, seed, place=0)
         context_BSNH = ops.transpose(ops.matmul(weights_BNSS, value_BNSH), (0, 2, 1, 3))
         return ops.reshape(context_BSNH, ops.shape(x_BSD))
