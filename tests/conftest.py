@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 from collections import Counter
@@ -25,6 +26,13 @@ hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
 MANUAL = ROOT / "tests" / "data" / "postgresql-manual"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_old_garbage() -> None:
+    """What is collected in a module's tests is its own: graphs of hundreds of tests would be gone through each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
