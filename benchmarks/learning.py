@@ -31,7 +31,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import rich
+import rich.console
 import rich.table
 import tensorflow as tf
 
@@ -85,6 +85,7 @@ _SCORED = 2048  # held-out examples of each text
 _POINTS = 6  # of each curve
 _BATCH = 32  # documents that are cut at once
 _LINES = 20  # of progress in a training
+_WIDTH = 100  # characters of a table
 _VOCABULARY_EVERY = 10  # of the novels, the documents that the vocabulary is trained on
 _PARSE = parser(Layout(False, EXAMPLES.max_seq_length, EXAMPLES.max_predictions_per_seq))
 
@@ -153,8 +154,7 @@ def main() -> None:
     print_texts(texts, results)
     print_mistakes(mistakes, results)
     print(f"seed {SEED}, settings {SETTINGS.model_dump(exclude_defaults=True)}")
-    print(f"seconds of all trainings {sum(result['seconds'] for result in results.values()):,.0f}, of this run", end="")
-    print(f" {time.monotonic() - started:,.0f}")
+    print(f"{time.monotonic() - started:,.0f} seconds")
     if arguments.picture:
         draw(texts, results, arguments.picture)
 
@@ -283,10 +283,7 @@ def print_texts(texts: list[Training], results: dict[str, Any]) -> None:
         for one in texts
         for text in CORPORA
     ]
-    columns = ("trained on", "steps", *_FIGURES, "scored on")
-    _print_table(
-        "What a small ALBERT knows of a text", columns, [(row[0], row[1], row[-1], *row[2:-1]) for row in rows]
-    )
+    _print_table("What a small ALBERT knows of a text", ("trained on", "steps", "scored on", *_FIGURES), rows)
 
 
 def print_mistakes(mistakes: list[Training], results: dict[str, Any]) -> None:
@@ -306,10 +303,10 @@ def _cells(point: dict[str, Any], text: str) -> tuple[str, ...]:
 def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     table = rich.table.Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, justify="right" if column in _FIGURES or column == "steps" else "left")
+        table.add_column(column, justify="right" if column in (*_FIGURES, "steps") else "left")
     for row in rows:
         table.add_row(*row)
-    rich.print(table)
+    rich.console.Console(width=_WIDTH).print(table)
 
 
 def draw(texts: list[Training], results: dict[str, Any], path: Path) -> None:
