@@ -8,7 +8,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 
 from albert_model.text.packing import predictions_per_row
-from components import evaluation_module
+from components import beam_options, evaluation_module
 from components.blessed_model import BlessedBefore
 from components.document_gen.component import DocumentGen
 from components.encoder_pusher.component import EncoderPusher
@@ -34,7 +34,7 @@ def create_pipeline(settings: PipelineSettings) -> tfx.dsl.Pipeline:
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             metadata_path(settings)
         ),
-        beam_pipeline_args=list(settings.beam.args),
+        beam_pipeline_args=beam_options.for_components(settings.beam.args),
     )
 
 

@@ -89,7 +89,10 @@ def checkpoint(small_config, tokenizer, tmp_path_factory) -> tuple[Model, Path]:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Demo:
     root = tmp_path_factory.mktemp("demo")
-    done = subprocess.run(demo_command(root, [1, 2, 2]), capture_output=True, text=True, cwd=ROOT)
+    temporary = tmp_path_factory.mktemp("temporary")
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    command = demo_command(root, [1, 2, 2])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    return Demo(root, done.stdout)
+    return Demo(root, done.stdout, temporary)

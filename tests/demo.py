@@ -30,6 +30,7 @@ class Demo:
 
     root: Path
     output: str
+    temporary: Path  # what was its folder for temporary files
 
     @property
     def encoders(self) -> Path:

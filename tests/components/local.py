@@ -11,6 +11,7 @@ from albert_model.config import AlbertConfig
 from albert_model.text.documents import SPLITS, DocumentSettings
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.vocabulary_training import TokenizerSettings
+from components import beam_options
 from components.document_gen.component import DocumentGen
 from components.initial_model.component import InitialModel
 from components.pretraining_example_gen.component import PretrainingExampleGen
@@ -27,7 +28,7 @@ def run_components(root: Path, components: list, beam_args: Sequence[str] = ()) 
         pipeline_root=str(root),
         components=components,
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata),
-        beam_pipeline_args=["--runner=FnApiRunner", *beam_args],
+        beam_pipeline_args=beam_options.for_components(["--runner=FnApiRunner", *beam_args]),
     )
     tfx.orchestration.LocalDagRunner().run(pipeline)
     lineage = Lineage(metadata)

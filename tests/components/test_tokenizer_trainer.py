@@ -14,7 +14,7 @@ from albert_model.weights import package
 from albert_model.weights.model import Model
 from albert_model.weights.names import WORD_EMBEDDINGS, parameters
 from components import Tokenizer as TokenizerArtifact
-from components import manifests
+from components import beam_options, manifests
 from components.document_gen.component import DocumentGen
 from components.model_layout import package_folder
 from components.tokenizer_trainer import executor
@@ -63,7 +63,8 @@ def model_at(folder, model=None):
 def tokenizer_of(folder, documents, vocab_size=1000, model=None, beam_args=IN_MEMORY, **settings):
     """What the component writes, without a pipeline around it."""
     output = artifact_at(TokenizerArtifact, folder / "tokenizer")
-    context = executor.Executor.Context(beam_pipeline_args=beam_args, tmp_dir=str(folder / "tmp"), unique_id="1")
+    options = beam_options.for_components(beam_args)
+    context = executor.Executor.Context(beam_pipeline_args=options, tmp_dir=str(folder / "tmp"), unique_id="1")
     executor.Executor(context).Do(
         {"documents": [documents], "initial_model": [model_at(folder / "model", model)]},
         {"tokenizer": [output]},

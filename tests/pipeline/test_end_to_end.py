@@ -184,6 +184,10 @@ def test_the_screen_tells_the_story_and_nothing_else(demo):
     assert "Component Trainer is running." in (demo.root / "run.log").read_text()
 
 
+def test_nothing_is_left_in_the_temporary_folder(demo):
+    assert [str(path) for path in demo.temporary.rglob("*") if path.is_file()] == []
+
+
 def test_a_later_run_in_a_process_of_its_own_finds_everything_in_the_cache(demo):
     """Also for the older span: its model was there before the newer one, and is not compared with it."""
     for span in (1, 2):
