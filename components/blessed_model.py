@@ -17,7 +17,6 @@ from components import manifests
 from components.model_layout import package_folder
 
 _log = logging.getLogger("albert.blessed")
-_LENGTHS = ("max_seq_length", "max_predictions_per_seq")
 
 
 class BlessedBefore(tfx.dsl.experimental.ResolverStrategy):
@@ -30,7 +29,7 @@ class BlessedBefore(tfx.dsl.experimental.ResolverStrategy):
       documents, to find the model to start from: blessed before they were read, and before any model that was
         trained on the same text;
       the candidate, to find the model to compare it with: the last one there is, or, if the candidate was blessed
-        in an earlier run, the last one before it; none if that one cannot read the same examples.
+        in an earlier run, the last one before it.
     """
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, list]) -> dict[str, list]:
@@ -39,8 +38,7 @@ class BlessedBefore(tfx.dsl.experimental.ResolverStrategy):
         blessed.sort(key=lambda model: blessings[model.id].id)
         (reference,) = input_dict["reference"]
         if isinstance(reference, standard_artifacts.Model):
-            others = [m for m in _before(blessed, blessings, reference) if _is_there(m)]
-            models = [model for model in others[-1:] if _can_be_compared(reference, model)]
+            models = [model for model in _before(blessed, blessings, reference) if _is_there(model)]
         else:
             older = [m for m in blessed if blessings[m.id].id < reference.id and _is_there(m)]
             models = _before_same_text(reference, older)
@@ -83,18 +81,6 @@ def _before_same_text(documents: types.Artifact, models: list[types.Artifact]) -
     fingerprint = manifests.read(documents.uri)["fingerprint"]
     trained = [_training(model)["examples"]["documents_fingerprint"] for model in models]
     return models[: trained.index(fingerprint)] if fingerprint in trained else models
-
-
-def _can_be_compared(candidate: types.Artifact, model: types.Artifact) -> bool:
-    """Whether a model can score the candidate's examples: same vocabulary, and inputs long enough."""
-    ours, theirs = _training(candidate), _training(model)
-    if ours["tokenizer_fingerprint"] != theirs["tokenizer_fingerprint"]:
-        _log.warning("not compared with %s: its vocabulary is another one", model.uri)
-        return False
-    longer = [key for key in _LENGTHS if ours["examples"]["settings"][key] > theirs["examples"]["settings"][key]]
-    if longer:
-        _log.warning("not compared with %s: it was made for a smaller %s", model.uri, " and ".join(longer))
-    return not longer
 
 
 def _training(model: types.Artifact) -> dict[str, Any]:

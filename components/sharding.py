@@ -14,7 +14,7 @@ import os
 import struct
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -88,6 +88,28 @@ def mark_examples(examples: types.Artifact) -> None:
 def split_files(uri: str, split: str) -> list[str]:
     """The shards of a split of an Examples artifact."""
     return sorted(tf.io.gfile.glob(os.path.join(uri, f"Split-{split}", "*")))
+
+
+class ReadInBatches(beam.PTransform):
+    """TFRecord files → lists of their records, spread over the workers.
+
+    Args:
+      files: to read.
+      batch: records in a list.
+    """
+
+    def __init__(self, files: Sequence[str], batch: int):
+        super().__init__()
+        self._files, self._batch = list(files), batch
+
+    def expand(self, pipeline):
+        return (
+            pipeline
+            | "ListFiles" >> beam.Create(self._files)
+            | "SpreadFiles" >> beam.Reshuffle()
+            | "ReadRecords" >> beam.io.ReadAllFromTFRecord()
+            | "BatchRecords" >> beam.BatchElements(min_batch_size=self._batch, max_batch_size=self._batch)
+        )
 
 
 class GroupRecords(beam.PTransform):

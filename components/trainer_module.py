@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import logging
 import os
@@ -17,7 +18,9 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from albert_model.config import AlbertConfig
+from albert_model.evaluation.measures import measure_text
 from albert_model.network.pretrainer import AlbertPretrainer, score_examples
+from albert_model.text.characters import characters_of_pieces
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer, read_vocabulary
 from albert_model.training.deferred_masks import DeferredMasks
@@ -38,7 +41,9 @@ EVALUATE_SIGNATURE = "evaluate"
 _SECONDS_BETWEEN_LOOKS = 1.0
 # What a model remembers of the manifest of its examples.
 _EXAMPLES_KEPT = (
+    "uri",
     "documents",
+    "documents_uri",
     "documents_fingerprint",
     "train_examples",
     "train_records",
@@ -82,7 +87,7 @@ def run_fn(fn_args: FnArgs) -> None:
         return
     trained = Model(config, weights, tokenizer.vocabulary)
     _export(fn_args.serving_model_dir, trained, transform)
-    _write_manifest(fn_args.serving_model_dir, start, examples, settings, figures)
+    _write_manifest(fn_args.serving_model_dir, start, examples | {"uri": examples_uri}, settings, figures)
     shutil.rmtree(checkpoints)
 
 
@@ -124,7 +129,8 @@ def _export(folder: str, trained: Model, transform: tft.TFTransformOutput) -> No
     network = trained.network()
     with_package = package_in_serving(folder)
     package.write(with_package, trained)
-    module = _Evaluation(network, os.path.join(with_package, VOCABULARY, trained.vocabulary.file_name), transform)
+    vocabulary = os.path.join(with_package, VOCABULARY, trained.vocabulary.file_name)
+    module = _Evaluation(network, vocabulary, trained.tokenizer, transform)
     signatures = {
         "serving_default": saved_model.encoder_signature(module),
         EVALUATE_SIGNATURE: module.evaluate.get_concrete_function(tf.TensorSpec([None], tf.string, "examples")),
@@ -135,15 +141,23 @@ def _export(folder: str, trained: Model, transform: tft.TFTransformOutput) -> No
 class _Evaluation(saved_model.EncoderModule):
     """The encoder, and the scores of examples through Transform's graph."""
 
-    def __init__(self, network: AlbertPretrainer, vocabulary: str, transform: tft.TFTransformOutput):
+    def __init__(
+        self, network: AlbertPretrainer, vocabulary: str, tokenizer: Tokenizer, transform: tft.TFTransformOutput
+    ):
         super().__init__(network, vocabulary)
         self.transform_layer = transform.transform_features_layer()
         parse = _parser(transform, self.transform_layer)
-        self._outputs_and_labels = lambda examples: (network(inputs := parse(examples)), inputs)
+        characters_V, unknown_id = characters_of_pieces(tokenizer), tokenizer.unknown_id
+
+        def scores(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            inputs = parse(examples)
+            return score_examples(network(inputs), inputs) | measure_text(inputs, characters_V, unknown_id)
+
+        self._scores = scores
 
     @tf.function
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return score_examples(*self._outputs_and_labels(examples))
+        return self._scores(examples)
 
 
 def _write_manifest(
@@ -155,6 +169,7 @@ def _write_manifest(
         "examples": {key: examples[key] for key in _EXAMPLES_KEPT},
         "training": settings.model_dump(),
         "steps": figures["steps"],
+        "project_version": importlib.metadata.version("albert-pipeline"),
         "last_interval": figures,
     }
     path = Path(package_in_serving(folder), manifests.TRAINING)

@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 
 from albert_model.errors import InputError
-from pipeline.settings import CorpusSettings, PipelineSettings
+from pipeline.settings import AnchorSettings, CorpusSettings, PipelineSettings
 
 _SPAN = re.compile(r"\{SPAN(?::(\d+))?\}")
 _DATE_OR_VERSION = re.compile(r"\{(?:YYYY|MM|DD|VERSION)[^}]*\}")
@@ -30,17 +30,21 @@ def check(settings: PipelineSettings) -> PipelineSettings:
       InputError: names the key, the path and what to do.
     """
     corpus, destination = settings.corpus.path, settings.push.destination
-    for key, path in (("root", settings.root), ("corpus.path", corpus), ("push.destination", destination)):
+    anchor = settings.evaluation.anchor
+    paths = [("root", settings.root), ("corpus.path", corpus), ("push.destination", destination)]
+    for key, path in [*paths, *([("evaluation.anchor.path", anchor.path)] if anchor else [])]:
         if "://" in path:
             raise InputError(f"{key}: {path} is not on this machine, and this runner works on local folders only.")
         if any(character in path for character in "*?[]{}"):
             raise InputError(
                 f"{key}: {path} holds a character that stands for others in patterns (*?[]{{}}). Rename it."
             )
-    settings = _with_initial_files(_with_span(settings))
+    settings = _with_probe_files(_with_initial_files(_with_span(settings)))
+    if anchor:
+        _check_anchor(anchor)
     _check_writable("root", settings.root)
     _check_writable("push.destination", settings.push.destination)
-    _check_metadata(settings.root)
+    _check_metadata(settings)
     return settings
 
 
@@ -66,6 +70,15 @@ def _with_span(settings: PipelineSettings) -> PipelineSettings:
     return settings
 
 
+def _check_anchor(anchor: AnchorSettings) -> None:
+    pattern = os.path.join(anchor.path, anchor.pattern)
+    if not any(os.path.isfile(path) for path in glob.glob(pattern)):
+        raise InputError(
+            f"evaluation.anchor: no file matches {pattern}. Put general text there, one sentence per line and a blank "
+            "line between documents, or leave evaluation.anchor out."
+        )
+
+
 def _with_initial_files(settings: PipelineSettings) -> PipelineSettings:
     """Names, sizes and times of the files of the weights to start from, as a fingerprint."""
     source = settings.initial.source
@@ -86,6 +99,14 @@ def _with_initial_files(settings: PipelineSettings) -> PipelineSettings:
         digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
     initial = settings.initial.model_copy(update={"files_fingerprint": digest.hexdigest()})
     return settings.model_copy(update={"initial": initial})
+
+
+def _with_probe_files(settings: PipelineSettings) -> PipelineSettings:
+    probe = settings.evaluation.probe
+    if probe is None:
+        return settings
+    probe = probe.model_copy(update={"known_fingerprint": probe.files_fingerprint})
+    return settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update={"probe": probe})})
 
 
 def _files(corpus: CorpusSettings, span: str) -> list[str]:
@@ -141,17 +162,24 @@ def _check_writable(key: str, folder: str) -> None:
         ) from error
 
 
-def _check_metadata(root: str) -> None:
-    """Artifacts and the metadata that speaks of them belong together."""
-    path = os.path.join(root, "metadata.sqlite")
+def _check_metadata(settings: PipelineSettings) -> None:
+    """Artifacts and the metadata that speaks of them belong together, and TFX changes what is of another version."""
+    if settings.metadata.kind != "sqlite":
+        return
+    root, path = settings.root, settings.metadata.path or os.path.join(settings.root, "metadata.sqlite")
+    has_artifacts = os.path.isdir(os.path.join(root, "DocumentGen"))
     if not os.path.exists(path):
-        if os.path.isdir(os.path.join(root, "DocumentGen")):
+        if has_artifacts:
             raise InputError(f"root: {root} holds artifacts, but {path} is gone. Restore it, or choose another root.")
         return
     try:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if not tables and os.path.isdir(os.path.join(root, "DocumentGen")):
+        if not tables and has_artifacts:
             raise sqlite3.DatabaseError("it is empty")
     except sqlite3.DatabaseError as error:
         raise InputError(f"root: {path} is damaged ({error}). Restore it, or choose another root.") from error
+    if tables:
+        from pipeline.lineage import Lineage  # some tenths of a second
+
+        Lineage(path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline import examples_cli, pretraining_cli, weights_cli
+from pipeline import examples_cli, lineage_cli, pretraining_cli, versions_cli, weights_cli
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -21,24 +21,31 @@ def main() -> None:
     Examples:
       albert pipeline run --config configs/pipelines/demo.yaml
       albert pipeline settings
+      albert pipeline lineage latest --config configs/pipelines/demo.yaml
       albert create-pretraining-data --input_file='data/*.txt' --output_file=train.tf_record --vocab_file=vocab.txt
       albert run-pretraining --albert_config_file=config.json --input_files=train.tf_record --output_dir=pretrained
       albert convert albert_base_v2.tar.gz --to huggingface --output albert-base-v2
       albert inspect runs/demo/encoders/2
       albert parity albert_base_v2.tar.gz albert-base-v2
+      albert versions runs/demo/encoders
     """
 
 
 for _command in (
     *(examples_cli.create_pretraining_data, pretraining_cli.run_pretraining),
     *(weights_cli.convert, weights_cli.inspect, weights_cli.parity),
+    *(versions_cli.versions, versions_cli.rollback, versions_cli.verify),
 ):
     main.add_command(_command)
 
 
 @main.group()
 def pipeline() -> None:
-    """Runs pipelines and tells of their settings."""
+    """Runs pipelines, and tells of their runs, of what versions were made from, and of settings."""
+
+
+for _command in lineage_cli.COMMANDS:
+    pipeline.add_command(_command)
 
 
 def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:

@@ -69,21 +69,21 @@ def _run_once(settings: PipelineSettings) -> RunSummary:
     from tfx import v1 as tfx
 
     from pipeline.lineage import Lineage
-    from pipeline.pipeline import create_pipeline, metadata_path
+    from pipeline.pipeline import create_pipeline
     from pipeline.report import summarize_run
 
     absl_logging.set_verbosity(absl_logging.INFO)
     tfx.orchestration.LocalDagRunner().run(create_pipeline(settings))
-    lineage = Lineage(metadata_path(settings))
+    lineage = Lineage(settings.metadata.connection(settings.root, read_only=True))
     return summarize_run(lineage, lineage.run_ids[-1])
 
 
 def _print_table(narrator: Narrator, summaries: list[RunSummary]) -> None:
-    from pipeline.report import pushed_encoders, table
+    from pipeline.report import places, table
 
     narrator.console.print()
     narrator.console.print(table(summaries))
-    for line in pushed_encoders(summaries):
+    for line in places(summaries):
         narrator.console.print(line, markup=False)
 
 

@@ -8,32 +8,30 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 
 from albert_model.text.packing import predictions_per_row
-from components import beam_options, evaluation_module
+from components import beam_options
 from components.blessed_model import BlessedBefore
 from components.document_gen.component import DocumentGen
 from components.encoder_pusher.component import EncoderPusher
+from components.evaluator.component import Evaluator
+from components.export_check.component import ExportCheck
 from components.hub_converter.component import HubConverter
 from components.initial_model.component import InitialModel
 from components.pretraining_example_gen.component import PretrainingExampleGen
+from components.probe.component import Probe
+from components.report.component import Report
+from components.statistics_before import StatisticsBefore
 from components.tokenizer_trainer.component import TokenizerTrainer
 from pipeline.settings import PipelineSettings
 
 
-def metadata_path(settings: PipelineSettings) -> str:
-    """The SQLite file of the pipeline's metadata."""
-    return os.path.join(settings.root, "metadata.sqlite")
-
-
 def create_pipeline(settings: PipelineSettings) -> tfx.dsl.Pipeline:
-    """The pipeline of these settings. Pure: reads no file and no environment."""
+    """The pipeline of these settings. Reads no file, and of the environment only a MySQL store's password."""
     return tfx.dsl.Pipeline(
         pipeline_name=settings.name,
         pipeline_root=settings.root,
         components=_components(settings),
         enable_cache=True,
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            metadata_path(settings)
-        ),
+        metadata_connection_config=settings.metadata.connection(settings.root),
         beam_pipeline_args=beam_options.for_components(settings.beam.args),
     )
 
@@ -84,6 +82,11 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         },
         materialize=False,
     )
+    statistics_before = tfx.dsl.Resolver(
+        strategy_class=StatisticsBefore,
+        statistics=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ExampleStatistics),
+        reference=statistics.outputs["statistics"],
+    ).with_id("StatisticsResolver")
     # === Model ===
     trainer = tfx.components.Trainer(
         run_fn="components.trainer_module.run_fn",
@@ -100,19 +103,45 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         },
     )
     baseline_resolver = _blessed_before(trainer.outputs["model"], "BaselineResolver")
-    evaluator = tfx.components.Evaluator(
-        examples=examples.outputs["examples"],
+    probe = _probe(settings, trainer, baseline_resolver)
+    anchor = _anchor_documents(settings)
+    evaluator = Evaluator(
         model=trainer.outputs["model"],
+        examples=examples.outputs["examples"],
+        documents=documents.outputs["examples"],
         baseline_model=baseline_resolver.outputs["model"],
-        eval_config=evaluation_module.eval_config(
-            settings.evaluation.min_mlm_accuracy, settings.evaluation.min_mlm_accuracy_gain
-        ),
-        example_splits=["eval"],
+        anchor_documents=anchor.outputs["examples"] if anchor else None,
+        probe=probe.outputs["probe"] if probe else None,
+        settings=settings.evaluation.judge_settings().model_dump_json(),
     )
+    # === Publication ===
+    export_check = ExportCheck(model=trainer.outputs["model"], model_blessing=evaluator.outputs["blessing"])
     pusher = EncoderPusher(
         model=trainer.outputs["model"],
+        package=export_check.outputs["package"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=export_check.outputs["infra_blessing"],
+        evaluation=evaluator.outputs["evaluation"],
+        documents=documents.outputs["examples"],
+        examples=examples.outputs["examples"],
         destination=settings.push.destination,
+        settings=settings.push.package_settings().model_dump_json(),
+    )
+    report = Report(
+        documents=documents.outputs["examples"],
+        examples=examples.outputs["examples"],
+        statistics=statistics.outputs["statistics"],
+        previous_statistics=statistics_before.outputs["statistics"],
+        schema=schema.outputs["schema"],
+        anomalies=validator.outputs["anomalies"],
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        probe=probe.outputs["probe"] if probe else None,
+        infra_blessing=export_check.outputs["infra_blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+        settings=settings.model_dump_json(),
     )
     return [
         documents,
@@ -122,14 +151,44 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         tokenizer,
         examples,
         statistics,
+        statistics_before,
         schema,
         validator,
         transform,
         trainer,
         baseline_resolver,
+        *(node for node in (probe, anchor) if node),
         evaluator,
+        export_check,
         pusher,
+        report,
     ]
+
+
+def _probe(settings: PipelineSettings, trainer: BaseNode, baseline_resolver: BaseNode) -> BaseNode | None:
+    """Compares both models on a labelled set, if there is one."""
+    probe = settings.evaluation.probe
+    if probe is None:
+        return None
+    return Probe(
+        model=trainer.outputs["model"],
+        baseline_model=baseline_resolver.outputs["model"],
+        settings=probe.probe_settings().model_dump_json(),
+        files_fingerprint=probe.known_fingerprint,
+    )
+
+
+def _anchor_documents(settings: PipelineSettings) -> BaseNode | None:
+    """Reads the text that must not be forgotten, if there is one; all of it is held out."""
+    anchor = settings.evaluation.anchor
+    if anchor is None:
+        return None
+    return DocumentGen(
+        input_base=anchor.path,
+        pattern=anchor.pattern,
+        eval_fraction=0.5,
+        settings=settings.corpus.document_settings().model_dump_json(),
+    ).with_id("AnchorDocuments")
 
 
 def _converter(settings: PipelineSettings) -> BaseNode | None:

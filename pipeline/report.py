@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import rich.table
-import tensorflow_model_analysis as tfma
 
-from components import evaluation_module, manifests
+from albert_model.evaluation import verdict
+from albert_model.evaluation.verdict import THE_MODEL_BEFORE
+from components import manifests
 from components.model_layout import package_folder
 from pipeline.lineage import Lineage, NodeRun
 
@@ -27,6 +28,7 @@ class RunSummary:
       verdict: why the model was blessed, or why not.
       pushed_to: the folder of the version that this run pushed; None if it pushed nothing.
       gone: the folder of a version that an earlier run pushed and that is there no more.
+      report: the page about the run.
       all_cached: every component found its result in the cache, so that nothing was trained or pushed.
     """
 
@@ -36,11 +38,12 @@ class RunSummary:
     train_examples: int
     eval_examples: int
     tokens_per_second: float
-    before: dict[str, float] | None
-    after: dict[str, float]
+    before: dict[str, float | None] | None
+    after: dict[str, float | None]
     verdict: str
     pushed_to: str | None
     gone: str | None
+    report: str
     all_cached: bool
 
 
@@ -50,14 +53,12 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
     trainer, evaluator = nodes["Trainer"], nodes["Evaluator"]
     training = json.loads(Path(package_folder(trainer.outputs["model"].uri), manifests.TRAINING).read_text())
     examples = manifests.read(nodes["PretrainingExampleGen"].outputs["examples"].uri)
-    baseline = evaluator.inputs.get("baseline_model")
-    after = _figures(evaluator, evaluation_module.CANDIDATE if baseline else "")
-    before = _figures(evaluator, evaluation_module.BASELINE) if baseline else None
+    judged = _verdict(evaluator)
+    on_this_text = judged["texts"][0]
     pusher = nodes["EncoderPusher"]
     pushed = pusher.outputs["pushed_model"].custom_properties
     version = pushed["pushed_destination"].string_value if pushed["pushed"].int_value else None
     versions = lineage.pushed_versions()
-    compared_with = f"version {versions.get(baseline.id, '?')}" if baseline else ""
     return RunSummary(
         span=nodes["DocumentGen"].outputs["examples"].custom_properties["span"].int_value,
         start=_start(nodes, versions),
@@ -65,11 +66,12 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
         train_examples=examples["train_examples"],
         eval_examples=examples["eval_examples"],
         tokens_per_second=training["last_interval"]["tokens_per_second"],
-        before=before,
-        after=after,
-        verdict=_verdict(evaluator, compared_with, after, before),
+        before=_values(on_this_text["baseline"]) if on_this_text["baseline"] else None,
+        after=_values(on_this_text["candidate"]),
+        verdict=_with_version(judged["summary"], evaluator, versions),
         pushed_to=None if pusher.state == "CACHED" else version,
         gone=version if version and not os.path.isdir(version) else None,
+        report=os.path.join(nodes["Report"].outputs["report"].uri, "report.html"),
         all_cached=all(node.state == "CACHED" for node in nodes.values() if not node.is_resolver),
     )
 
@@ -83,31 +85,19 @@ def _start(nodes: dict[str, NodeRun], versions: dict[int, str]) -> str:
     return "scratch"
 
 
-def _figures(evaluator: NodeRun, model: str) -> dict[str, float]:
-    """Figures of a model over all domains."""
-    result = tfma.load_eval_result(evaluator.outputs["evaluation"].uri, model_name=model)
-    (overall,) = (metrics for slice_key, metrics in result.slicing_metrics if slice_key == ())
-    return {name: value["doubleValue"] for name, value in overall[""][""].items() if "doubleValue" in value}
+def _verdict(evaluator: NodeRun) -> dict[str, Any]:
+    return json.loads(Path(evaluator.outputs["evaluation"].uri, verdict.FILE_NAME).read_text())
 
 
-def _verdict(evaluator: NodeRun, compared_with: str, after: dict[str, float], before: dict[str, float] | None) -> str:
-    result = tfma.load_validation_result(evaluator.outputs["evaluation"].uri)
-    accuracy = after["mlm_accuracy"]
-    for failure in (f for slice_result in result.metric_validations_per_slice for f in slice_result.failures):
-        threshold = failure.metric_threshold
-        if threshold.HasField("value_threshold"):
-            floor = threshold.value_threshold.lower_bound.value
-            return f"not blessed: MLM accuracy {accuracy:.2%} is below the floor of {floor:.2%}"
-        needed = threshold.change_threshold.absolute.value
-        gain = accuracy - before["mlm_accuracy"] if before else 0.0
-        return f"not blessed: MLM accuracy {_points(gain)} against {compared_with}, should be {_points(needed)} or more"
-    if before is None:
-        return "blessed: above the floor, no version to compare with"
-    return f"blessed: MLM accuracy {_points(accuracy - before['mlm_accuracy'])} against {compared_with}"
+def _with_version(summary: str, evaluator: NodeRun, versions: dict[int, str]) -> str:
+    """What people know a model by is the version that it was pushed as."""
+    baseline = evaluator.inputs.get("baseline_model")
+    version = versions.get(baseline.id) if baseline else None
+    return summary.replace(THE_MODEL_BEFORE, f"version {version}") if version else summary
 
 
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.2f} points"
+def _values(figures: dict[str, Any]) -> dict[str, float | None]:
+    return {name: interval and interval["value"] for name, interval in figures.items()}
 
 
 def table(summaries: Sequence[RunSummary]) -> rich.table.Table:
@@ -124,6 +114,7 @@ def table(summaries: Sequence[RunSummary]) -> rich.table.Table:
         "tokens/s": lambda s: "(cached)" if s.all_cached else _speed(s.tokens_per_second),
         "MLM accuracy": lambda s: _change(s, "mlm_accuracy"),
         "SOP accuracy": lambda s: _change(s, "sop_accuracy"),
+        "bits/character": lambda s: _change(s, "bits_per_character", "{:.2f}"),
         "verdict": lambda s: f"all cached; {s.verdict}" if s.all_cached else s.verdict,
         "pushed": lambda s: _version(s.pushed_to) if s.pushed_to else "nothing",
     }
@@ -136,15 +127,17 @@ def _speed(tokens_per_second: float) -> str:
     return f"{tokens_per_second:,.0f}" if tokens_per_second else "(trained before)"
 
 
-def pushed_encoders(summaries: Sequence[RunSummary]) -> list[str]:
-    """A line for each version that the runs pushed: where it lies."""
-    return [f"{_version(s.pushed_to)}: {s.pushed_to}" for s in summaries if s.pushed_to]
+def places(summaries: Sequence[RunSummary]) -> list[str]:
+    """A line for each version that the runs pushed, and for each run's report: where it lies."""
+    versions = [f"{_version(s.pushed_to)}: {s.pushed_to}" for s in summaries if s.pushed_to]
+    reports = {s.report: f"report of span {s.span}: {s.report}" for s in summaries}
+    return [*versions, *reports.values()]
 
 
 def _version(folder: str) -> str:
     return f"version {os.path.basename(folder)}"
 
 
-def _change(summary: RunSummary, figure: str) -> str:
-    after = f"{summary.after[figure]:.1%}"
-    return f"{summary.before[figure]:.1%} → {after}" if summary.before else after
+def _change(summary: RunSummary, figure: str, form: str = "{:.1%}") -> str:
+    values = [figures[figure] for figures in (summary.before, summary.after) if figures]
+    return " → ".join("–" if value is None else form.format(value) for value in values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,12 +12,16 @@ import yaml
 
 from albert_model.config import AlbertConfig, describe
 from albert_model.errors import InputError
+from albert_model.evaluation.probe_settings import ProbeSettings
+from albert_model.evaluation.settings import JudgeSettings
 from albert_model.settings import Settings
 from albert_model.text.documents import DocumentSettings
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.vocabulary_training import TokenizerSettings
 from albert_model.training.settings import TrainingSettings
 from albert_model.weights.settings import ReadOptions
+from albert_model.weights.versions import PushSettings as PackageSettings
+from pipeline.metadata_settings import MetadataSettings
 
 
 class CorpusSettings(DocumentSettings):
@@ -58,21 +63,50 @@ class InitialSettings(ReadOptions):
         return ReadOptions(**self.model_dump(include=set(ReadOptions.model_fields)))
 
 
-class EvaluationSettings(Settings):
-    """What blesses a model."""
+class AnchorSettings(Settings):
+    """Optional: general text that the model must not forget, frozen, so the same for every span."""
 
-    min_mlm_accuracy: float = pydantic.Field(
-        default=0.01, ge=0, le=1, description="Floor of the masked-language-model accuracy on held-out text."
-    )
-    min_mlm_accuracy_gain: float = pydantic.Field(
-        default=0.001, gt=0, le=1, description="What a model must gain on the blessed one on the same text."
+    path: str = pydantic.Field(min_length=1, description="Folder of the text.")
+    pattern: str = pydantic.Field(
+        default="*/*.txt*", description="Files below `path`; the folder that a file is in is its domain."
     )
 
 
-class PushSettings(Settings):
+class OptionalProbeSettings(ProbeSettings):
+    """Optional: a labelled set on which quick classifiers of both models are compared, as a further gate."""
+
+    known_fingerprint: str = pydantic.Field(
+        default="", description="Filled in when a run starts: another one when the files changed."
+    )
+
+    def probe_settings(self) -> ProbeSettings:
+        return ProbeSettings(**self.model_dump(include=set(ProbeSettings.model_fields)))
+
+
+class EvaluationSettings(JudgeSettings):
+    __doc__ = JudgeSettings.__doc__
+
+    anchor: AnchorSettings | None = None
+    probe: OptionalProbeSettings | None = None
+
+    def with_paths(self, change: Callable[[str], str]) -> EvaluationSettings:
+        """These settings with each path changed."""
+        anchor = self.anchor and self.anchor.model_copy(update={"path": change(self.anchor.path)})
+        return self.model_copy(update={"anchor": anchor, "probe": self.probe and self.probe.with_paths(change)})
+
+    def judge_settings(self) -> JudgeSettings:
+        return JudgeSettings(**self.model_dump(include=set(JudgeSettings.model_fields)))
+
+
+class PushSettings(PackageSettings):
     """Where blessed encoders go."""
 
-    destination: str = pydantic.Field(min_length=1, description="Folder of the versions.")
+    destination: str = pydantic.Field(
+        min_length=1, description="Folder of the versions, or a path such as gs://bucket/encoders."
+    )
+
+    def package_settings(self) -> PackageSettings:
+        return PackageSettings(**self.model_dump(include=set(PackageSettings.model_fields)))
 
 
 class BeamSettings(Settings):
@@ -108,6 +142,7 @@ class PipelineSettings(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     push: PushSettings
     beam: BeamSettings = BeamSettings()
+    metadata: MetadataSettings = MetadataSettings()
 
     @pydantic.model_validator(mode="after")
     def _lengths_fit(self) -> PipelineSettings:
@@ -151,6 +186,8 @@ def _with_absolute_paths(settings: PipelineSettings) -> PipelineSettings:
             "root": _absolute(settings.root),
             "corpus": settings.corpus.model_copy(update={"path": _absolute(settings.corpus.path)}),
             "initial": initial,
+            "metadata": settings.metadata.with_path(_absolute),
+            "evaluation": settings.evaluation.with_paths(_absolute),
             "push": settings.push.model_copy(update={"destination": _absolute(settings.push.destination)}),
         }
     )

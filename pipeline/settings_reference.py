@@ -23,8 +23,9 @@ def reference(model: type[pydantic.BaseModel], section: str = "") -> str:
 
 
 def _section(field: pydantic.fields.FieldInfo) -> type[pydantic.BaseModel] | None:
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel) else None
+    """The settings model that the field is, or may be."""
+    kinds = typing.get_args(field.annotation) or (field.annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)), None)
 
 
 def _summary(model: type[pydantic.BaseModel]) -> str:

@@ -35,3 +35,7 @@ class Demo:
     @property
     def encoders(self) -> Path:
         return self.root / "encoders"
+
+    @property
+    def versions(self) -> list[str]:
+        return sorted(child.name for child in self.encoders.iterdir() if child.name.isdecimal())

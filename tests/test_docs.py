@@ -41,7 +41,10 @@ def test_commands(block, demo, tmp_path):
             subprocess.run(["make", "--dry-run", *words], check=True, cwd=ROOT, capture_output=True)
         elif program == "albert" and words[:2] == ["pipeline", "run"]:
             check_run(words[2:])
-        elif program == "albert" and words[0] in ("inspect", "convert", "parity"):
+        elif program == "albert" and words[:2] in (["pipeline", name] for name in ("runs", "show", "lineage")):
+            done = albert_fork(*(w.replace("configs/", f"{ROOT}/configs/") for w in words), cwd=tmp_path).done()
+            assert done.returncode == 0, done.stdout + done.stderr
+        elif program == "albert" and words[0] in ("inspect", "convert", "parity", "versions", "rollback", "verify"):
             check_on_weights(words, tmp_path)
         elif program == "albert" and words[0] == "create-pretraining-data":
             check_on_text(words, demo, tmp_path)

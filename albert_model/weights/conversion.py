@@ -67,9 +67,7 @@ def _write_tf1_checkpoint(folder: Path, model: Model) -> None:
 def _write_saved_model(folder: Path, model: Model) -> None:
     with tempfile.TemporaryDirectory(prefix="albert-") as scratch:
         asset = model.vocabulary.write(scratch) if model.vocabulary else None
-        live = model.network()
-        saved_model.write(folder, live, asset, model.roles)
-        saved_model.release(live)
+        saved_model.write_and_release(folder, model.network(), asset, model.roles)
 
 
 def _write_huggingface(folder: Path, model: Model) -> None:
@@ -79,7 +77,8 @@ def _write_huggingface(folder: Path, model: Model) -> None:
 def _write_package(folder: Path, model: Model) -> None:
     if not _has_heads(model):
         raise InputError("--to package: has both heads in it. Say --model-type albert.")
-    package.write_encoder(folder, model, {"lineage": {"source": model.source}})
+    package.write_encoder(folder, model)
+    package.write_manifest(folder, {"lineage": {"source": model.source}})
 
 
 TARGETS: Mapping[str, Callable[[Path, Model], None]] = {

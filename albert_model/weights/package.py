@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from albert_model.config import AlbertConfig, read_json
-from albert_model.errors import InputError
+from albert_model.config import AlbertConfig
 from albert_model.text import vocabulary
-from albert_model.weights import huggingface, keras_h5, saved_model
-from albert_model.weights.archive import sha256_of
+from albert_model.weights import fresh_process, huggingface, keras_h5, manifest
+from albert_model.weights.manifest import MANIFEST, check_files, file_digests
 from albert_model.weights.model import Model
+
+__all__ = [
+    "MANIFEST",
+    "check_files",
+    "file_digests",
+    "read",
+    "write",
+    "write_around",
+    "write_encoder",
+    "write_manifest",
+]
 
 CONFIG = "config.json"
 VOCABULARY = "vocab"
-MANIFEST = "manifest.json"
 SAVED_MODEL = "saved_model"
 HUGGINGFACE = "huggingface"
-FORMAT_VERSION = 1
 
 
 def write(folder: str | Path, model: Model) -> None:
@@ -50,47 +57,27 @@ def read(folder: str | Path) -> Model:
     return Model(config, held, vocabulary.read(folder / VOCABULARY), str(folder))
 
 
-def write_encoder(folder: str | Path, model: Model, more: Mapping[str, Any]) -> None:
-    """Writes the package that is published: the model in every form that users load.
+def write_encoder(folder: str | Path, model: Model) -> None:
+    """Writes the model in every form that users load: the encoder package but for its model card and its manifest.
+
+    The bytes are the same for the same model, whatever this process did before.
 
     Args:
       folder: is made.
       model: with all heads.
-      more: for the manifest.
     """
     folder = Path(folder)
     write(folder, model)
     keras_h5.write(folder / keras_h5.ENCODER_FILE, model.weights, model.config, full=False)
     huggingface.write(folder / HUGGINGFACE, model.weights, model.config, model.vocabulary)
-    asset = folder / VOCABULARY / model.vocabulary.file_name if model.vocabulary else None
-    live = model.network()
-    saved_model.write(folder / SAVED_MODEL, live, asset)
-    saved_model.release(live)
-    manifest = {"format_version": FORMAT_VERSION, **more, "files": file_digests(folder)}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    fresh_process.write_saved_model(folder, folder / SAVED_MODEL)
 
 
-def file_digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder, by its path in there."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): sha256_of(path) for path in files}
+def write_manifest(folder: str | Path, more: Mapping[str, Any]) -> None:
+    """Writes `manifest.json`, with the SHA-256 of every other file: last.
 
-
-def check_files(folder: str | Path) -> None:
-    """Makes sure that the files of a package are those of its manifest.
-
-    Raises:
-      InputError: names each one that is missing or changed.
+    Args:
+      folder: of the package.
+      more: values of the manifest besides.
     """
-    folder = Path(folder)
-    digests = read_json(folder / MANIFEST).get("files")
-    if not isinstance(digests, dict):
-        raise InputError(f"{folder / MANIFEST}: does not say which files there are (files).")
-    problems = [f"{name} is missing" for name in digests if not (folder / name).is_file()]
-    problems += [
-        f"{name} was changed"
-        for name, digest in digests.items()
-        if (folder / name).is_file() and sha256_of(folder / name) != digest
-    ]
-    if problems:
-        raise InputError(f"{folder}: not as its {MANIFEST} says: {'; '.join(problems)}. Fetch it again.")
+    manifest.write(folder, more)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import fingerprint_pb2
 
 from albert_model.config import AlbertConfig
 from albert_model.errors import InputError
@@ -122,6 +125,25 @@ def write(
     extra = Path(path, "assets.extra")
     extra.mkdir()
     (extra / "config.json").write_text(network.config.to_json())
+    _settle_fingerprint(Path(path, "fingerprint.pb"))
+
+
+def _settle_fingerprint(path: Path) -> None:
+    """TensorFlow draws a uuid for each SavedModel; instead, that of what its fingerprint says else."""
+    fingerprint = fingerprint_pb2.FingerprintDef()
+    fingerprint.ParseFromString(path.read_bytes())
+    fingerprint.ClearField("uuid")
+    said = hashlib.sha256(fingerprint.SerializeToString(deterministic=True)).digest()
+    fingerprint.uuid = str(uuid.UUID(bytes=said[:16]).int)
+    path.write_bytes(fingerprint.SerializeToString(deterministic=True))
+
+
+def write_and_release(
+    path: str | Path, network: AlbertPretrainer, vocabulary: str | Path | None, parts: Sequence[Role] = ROLES
+) -> None:
+    """As `write`, of a network that is not needed any more."""
+    write(path, network, vocabulary, parts)
+    release(network)
 
 
 def release(network: AlbertPretrainer) -> None:

@@ -1,34 +1,52 @@
-"""EncoderPusher: a blessed model → a new version of the encoder package."""
+"""EncoderPusher: a blessed model's checked package → a new version of the encoder."""
 
-from __future__ import annotations
-
-from tfx import types
 from tfx import v1 as tfx
-from tfx.components.pusher.component import Pusher
-from tfx.dsl.components.base import executor_spec
+from tfx.types import standard_artifacts
 
+from components.artifacts import EncoderPackage
 from components.encoder_pusher import executor
 
 
-class EncoderPusher(Pusher):
-    """Publishes the encoder of a blessed model under `destination/<version>`.
+@tfx.dsl.components.component
+def EncoderPusher(
+    pushed_model: tfx.dsl.components.OutputArtifact[standard_artifacts.PushedModel],
+    model: tfx.dsl.components.InputArtifact[standard_artifacts.Model],
+    package: tfx.dsl.components.InputArtifact[EncoderPackage],
+    model_blessing: tfx.dsl.components.InputArtifact[standard_artifacts.ModelBlessing],
+    infra_blessing: tfx.dsl.components.InputArtifact[standard_artifacts.InfraBlessing],
+    evaluation: tfx.dsl.components.InputArtifact[standard_artifacts.ModelEvaluation],
+    documents: tfx.dsl.components.InputArtifact[standard_artifacts.Examples],
+    examples: tfx.dsl.components.InputArtifact[standard_artifacts.Examples],
+    destination: tfx.dsl.components.Parameter[str],
+    settings: tfx.dsl.components.Parameter[str],
+):
+    """Publishes the package as the next version at `destination`, with its model card and manifest.
+
+    Nothing is pushed unless both blessings are given.
+
+    Inputs:
+      model: of Trainer.
+      package, infra_blessing: of ExportCheck.
+      model_blessing, evaluation: of Evaluator.
+      documents: of DocumentGen.
+      examples: of PretrainingExampleGen.
 
     Outputs:
-      pushed_model: PushedModel; its custom properties say where the package lies, or that nothing was pushed.
+      pushed_model: marked as TFX's Pusher does: `pushed`, `pushed_destination`, `pushed_version`.
 
     Args:
-      model: of Trainer.
-      model_blessing: of Evaluator.
-      destination: folder of the versions.
+      destination: see `albert_model.weights.versions.Versions`.
+      settings: JSON of `albert_model.weights.versions.PushSettings`.
     """
-
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
-
-    def __init__(self, model: types.BaseChannel, model_blessing: types.BaseChannel, destination: str):
-        super().__init__(
-            model=model,
-            model_blessing=model_blessing,
-            push_destination=tfx.proto.PushDestination(
-                filesystem=tfx.proto.PushDestination.Filesystem(base_directory=destination)
-            ),
-        )
+    executor.push(
+        pushed_model=pushed_model,
+        model=model,
+        package=package,
+        model_blessing=model_blessing,
+        infra_blessing=infra_blessing,
+        evaluation=evaluation,
+        documents=documents,
+        examples=examples,
+        destination=destination,
+        settings=settings,
+    )

@@ -1,106 +1,137 @@
-"""Writes the encoder package aside and renames it into place."""
+"""Gathers what the model card and the manifest tell, and pushes."""
 
 from __future__ import annotations
 
 import datetime
-import errno
 import json
 import logging
-import os
-import shutil
-import uuid
+import posixpath
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from tfx import types
-from tfx.components.pusher.executor import Executor as PusherExecutor
-from tfx.proto import pusher_pb2
-from tfx.types import artifact_utils
-from tfx.utils import proto_utils
+from tfx.components.util import model_utils
 
-from albert_model.weights import package
+from albert_model.config import AlbertConfig
+from albert_model.text.tokenizer import Tokenizer, read_vocabulary
+from albert_model.weights import model_card, stores
+from albert_model.weights.package import CONFIG, VOCABULARY
+from albert_model.weights.versions import PushSettings, Versions
 from components import manifests
 from components.model_layout import package_folder
 
 _log = logging.getLogger("albert.push")
+_VERDICT = "verdict.json"
+_DOCUMENTS_KEPT = ("documents", "train_documents", "eval_documents", "fingerprint")
 
 
-class Executor(PusherExecutor):
-    """Pushes a blessed model; says so in the artifact where there is nothing to push."""
+def push(
+    *,
+    pushed_model: types.Artifact,
+    model: types.Artifact,
+    package: types.Artifact,
+    model_blessing: types.Artifact,
+    infra_blessing: types.Artifact,
+    evaluation: types.Artifact,
+    documents: types.Artifact,
+    examples: types.Artifact,
+    destination: str,
+    settings: str,
+) -> None:
+    """Pushes a model that both blessings are given for, and says in `pushed_model` what was done.
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
-        if not self.CheckBlessing(input_dict):
-            _log.info("nothing pushed: the model was not blessed")
-            self._MarkNotPushed(pushed)
-            return
-        destination = proto_utils.json_to_proto(exec_properties["push_destination"], pusher_pb2.PushDestination())
-        model = artifact_utils.get_single_instance(input_dict["model"])
-        version = publish(Path(destination.filesystem.base_directory), package_folder(model.uri), model.uri)
-        self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
-        _log.info("pushed version %s to %s", version.name, version)
-
-
-def publish(destination: Path, source: str, model_uri: str) -> Path:
-    """Makes the next version of the package at `destination`; gives its folder.
-
-    The package is written in a hidden folder beside the versions and renamed when it is complete. A reader never
-    sees half of it, and of two writers at once each gets a version of its own.
-
-    Args:
-      destination: folder of the versions.
-      source: folder of an `albert_model.weights.package`.
-      model_uri: for the manifest.
+    Raises:
+      InputError: see `albert_model.weights.versions.Versions.push`.
     """
-    destination.mkdir(parents=True, exist_ok=True)
-    if pushed_before := _version_of(destination, model_uri):
-        return pushed_before
-    staging = destination / f".staging-{uuid.uuid4().hex}"
-    try:
-        _write(staging, source, model_uri)
-        while True:
-            version = destination / str(max(_numbers(destination), default=0) + 1)
-            try:
-                return staging.rename(version)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                    raise  # else another writer took this number meanwhile
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    if missing := _missing_blessing(model_blessing, infra_blessing):
+        _log.info("nothing pushed: %s", missing)
+        pushed_model.set_int_custom_property("pushed", 0)
+        return
+    said = PushSettings.model_validate_json(settings)
+    versions = Versions(destination)
+    artifacts = {
+        "model": model,
+        "encoder package": package,
+        "evaluation": evaluation,
+        "examples": examples,
+        "documents": documents,
+    }
+    facts = _facts(said, artifacts, versions)
+    before = versions.numbers()
+    number = versions.push(package.uri, model_card.render(facts), _more(facts), said.keep)
+    _tell(versions, number, number not in before)
+    pushed_model.set_int_custom_property("pushed", 1)
+    pushed_model.set_string_custom_property("pushed_destination", versions.folder(number))
+    pushed_model.set_string_custom_property("pushed_version", str(number))
 
 
-def versions(destination: Path) -> list[int]:
-    """The versions that are there, oldest first."""
-    return [n for n in _numbers(destination) if (destination / str(n) / package.MANIFEST).is_file()]
-
-
-def _numbers(destination: Path) -> list[int]:
-    """Numbers that are taken, be it by something else than a version."""
-    return sorted(int(child.name) for child in destination.iterdir() if child.name.isdecimal())
-
-
-def _version_of(destination: Path, model_uri: str) -> Path | None:
-    """The version of this model, if it was pushed before: as when a push was killed before it was recorded."""
-    for version in reversed(versions(destination)):
-        folder = destination / str(version)
-        if json.loads((folder / package.MANIFEST).read_text())["lineage"]["model"] == model_uri:
-            return folder
+def _missing_blessing(model_blessing: types.Artifact, infra_blessing: types.Artifact) -> str | None:
+    """Of the two, as TFX's Pusher looks for them."""
+    if not model_utils.is_model_blessed(model_blessing):
+        return "the model was not blessed"
+    if not model_utils.is_infra_validated(infra_blessing):
+        return "the export did not pass its check"
     return None
 
 
-def _write(folder: Path, source: str, model_uri: str) -> None:
-    """The encoder package; its manifest tells where the model came from, and how it was trained."""
-    model = package.read(source)
-    training = json.loads(Path(source, manifests.TRAINING).read_text())
-    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    more = {"created": created, "lineage": {"model": model_uri, **training}}
-    package.write_encoder(folder, model, more)
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+def _tell(versions: Versions, number: int, is_new: bool) -> None:
+    if is_new:
+        _log.info("pushed version %s to %s", number, versions.folder(number))
+        return
+    latest = versions.latest()
+    stays = "" if latest == number else f"; latest stays {latest}, as somebody rolled back"
+    _log.info("nothing pushed: version %s at %s is this model already%s", number, versions.destination, stays)
+
+
+def _facts(said: PushSettings, artifacts: dict[str, types.Artifact], versions: Versions) -> model_card.CardFacts:
+    verdict = _json(artifacts["evaluation"].uri, _VERDICT)
+    config, tokenizer = _config_and_tokenizer(artifacts["encoder package"].uri)
+    return model_card.CardFacts(
+        settings=said,
+        config=config,
+        tokenizer=tokenizer,
+        training=_json(package_folder(artifacts["model"].uri), manifests.TRAINING),
+        verdict=verdict,
+        spans=_spans(artifacts["documents"]),
+        documents=manifests.read(artifacts["documents"].uri),
+        examples=manifests.read(artifacts["examples"].uri),
+        lineage={name: artifact.uri for name, artifact in artifacts.items()},
+        version_before=versions.version_of(verdict["baseline"]),
+    )
+
+
+def _more(facts: model_card.CardFacts) -> dict[str, Any]:
+    """What the manifest tells besides its files."""
+    verdict = facts.verdict
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "spans": list(facts.spans),
+        "documents": {key: facts.documents[key] for key in _DOCUMENTS_KEPT},
+        "licence": facts.settings.licence,
+        "language": facts.settings.language,
+        "metrics": {key: verdict[key] for key in ("summary", "confidence", "comparison", "baseline", "texts")},
+        "lineage": {"model": facts.lineage["model"], **facts.training},
+    }
+
+
+def _config_and_tokenizer(package_uri: str) -> tuple[AlbertConfig, Tokenizer]:
+    """Of a package that may lie elsewhere than on a disk."""
+    store = stores.store_of(package_uri)
+    with tempfile.TemporaryDirectory(prefix="albert-") as folder:
+        for name in store.files(package_uri):
+            if name == CONFIG or name.startswith(f"{VOCABULARY}/"):
+                Path(folder, name).parent.mkdir(exist_ok=True)
+                Path(folder, name).write_bytes(stores.read(store, posixpath.join(package_uri, name)))
+        config = AlbertConfig.from_file(Path(folder, CONFIG))
+        return config, read_vocabulary(Path(folder, VOCABULARY))
+
+
+def _spans(documents: types.Artifact) -> list[int]:
+    """The span that ExampleGen's driver wrote down; none for text that has none."""
+    span = documents.get_custom_property("span")
+    return [int(float(span))] if span not in (None, "") else []
+
+
+def _json(folder: str, name: str) -> dict[str, Any]:
+    return json.loads(stores.read(stores.store_of(folder), posixpath.join(folder, name)))

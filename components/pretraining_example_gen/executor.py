@@ -27,6 +27,7 @@ from components import manifests, progress
 from components.sharding import (
     COUNTS,
     Join,
+    ReadInBatches,
     Record,
     WriteCounts,
     WriteShards,
@@ -79,7 +80,8 @@ class Executor(BaseBeamExecutor):
             )
         write_vocabulary(os.path.join(examples.uri, VOCABULARY), tokenizer)
         mark_examples(examples)
-        manifests.write(examples, _manifest(counts, text, settings, tokenizer))
+        manifest = _manifest(counts, text, settings, tokenizer)
+        manifests.write(examples, manifest | {"documents_uri": documents.uri})
 
     def _write_examples(
         self, documents_uri: str, uri: str, vocabulary: str, settings: ExampleSettings, text: dict[str, Any]
@@ -95,10 +97,7 @@ class Executor(BaseBeamExecutor):
         ):
             made = [
                 pipeline
-                | f"List{split}" >> beam.Create(split_files(documents_uri, split))
-                | f"Spread{split}" >> beam.Reshuffle()
-                | f"Read{split}" >> beam.io.ReadAllFromTFRecord()
-                | f"Batch{split}" >> beam.BatchElements(min_batch_size=_BATCH, max_batch_size=_BATCH)
+                | f"Read{split}Documents" >> ReadInBatches(split_files(documents_uri, split), _BATCH)
                 | f"Make{split}Examples"
                 >> beam.ParDo(_MakeExamples(vocabulary, split, settings, copies[split], progress_folder)).with_outputs(
                     COUNTS, main="records"

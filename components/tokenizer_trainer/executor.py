@@ -26,7 +26,7 @@ from albert_model.weights.package import VOCABULARY
 from components import manifests
 from components.initial_model.executor import RANDOM
 from components.model_layout import package_folder
-from components.sharding import Record, WriteShards, shards_for, split_files
+from components.sharding import ReadInBatches, Record, WriteShards, shards_for, split_files
 
 _log = logging.getLogger("albert.tokenizer")
 TRAINED, PASSED_ON, EXTENDED = "trained", "initial model", "initial model, extended"
@@ -89,10 +89,7 @@ class Executor(BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             records = (
                 pipeline
-                | "ListFiles" >> beam.Create(split_files(documents_uri, _SPLIT))
-                | "SpreadFiles" >> beam.Reshuffle()
-                | "ReadDocuments" >> beam.io.ReadAllFromTFRecord()
-                | "BatchDocuments" >> beam.BatchElements(min_batch_size=_BATCH, max_batch_size=_BATCH)
+                | "ReadDocuments" >> ReadInBatches(split_files(documents_uri, _SPLIT), _BATCH)
                 | "SampleSentences" >> beam.Map(_sampled, share=share)
             )
             _ = (records,) | write

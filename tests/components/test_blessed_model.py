@@ -89,8 +89,8 @@ def test_where_training_starts(store, tmp_path, number, text, expected):
         (40, "vocabulary", 32, [20]),
         (20, "vocabulary", 64, [10]),
         (10, "vocabulary", 64, []),
-        (40, "another", 64, []),
-        (40, "vocabulary", 128, []),
+        (40, "another", 64, [20]),
+        (40, "vocabulary", 128, [20]),
         (15, "vocabulary", 64, [20]),
     ],
     ids=[

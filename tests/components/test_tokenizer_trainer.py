@@ -19,7 +19,7 @@ from components.document_gen.component import DocumentGen
 from components.model_layout import package_folder
 from components.tokenizer_trainer import executor
 from pipeline.lineage import Lineage
-from pipeline.pipeline import create_pipeline, metadata_path
+from pipeline.pipeline import create_pipeline
 from pipeline.settings import PipelineSettings
 from tests.albert_model.weights.small_models import random_weights
 from tests.components.local import run_components, write_corpus
@@ -187,7 +187,7 @@ def nodes(tmp_path_factory, checkpoint, texts):
         }
     )
     tfx.orchestration.LocalDagRunner().run(create_pipeline(settings), RunOptions(to_nodes=["Trainer"]))
-    lineage = Lineage(metadata_path(settings))
+    lineage = Lineage(settings.metadata.connection(settings.root, read_only=True))
     return lineage.nodes(lineage.run_ids[-1])
 
 

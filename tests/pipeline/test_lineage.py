@@ -10,7 +10,7 @@ def test_summaries_tell_of_each_run(demo):
     assert first.before is None
     assert second.after["mlm_accuracy"] > second.before["mlm_accuracy"]
     assert second.verdict.startswith("blessed: MLM accuracy +")
-    assert second.verdict.endswith("points against version 1")
+    assert second.verdict.endswith("against version 1")
     assert second.pushed_to == str(demo.encoders / "2")
     assert third.pushed_to is None
     assert lineage.nodes(lineage.run_ids[0])["Trainer"].seconds > 1

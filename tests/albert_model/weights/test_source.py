@@ -33,6 +33,11 @@ def write_saved_model(folder, network):
     saved_model.write(folder, network, MODEL.vocabulary.write(folder.parent / "scratch"))
 
 
+def write_package(folder, _network):
+    package.write_encoder(folder, MODEL)
+    package.write_manifest(folder, {})
+
+
 def write_keras_h5(folder, _network):
     package.write_around(folder, MODEL)
     keras_h5.write(folder / "tf2_model.h5", MODEL.weights, ALBERT, full=False)
@@ -45,7 +50,7 @@ WRITERS = {
     "saved_model": write_saved_model,
     "keras_h5": write_keras_h5,
     "huggingface": lambda folder, _: huggingface.write(folder, MODEL.weights, ALBERT, MODEL.vocabulary),
-    "package": lambda folder, network: package.write_encoder(folder, MODEL, {}),
+    "package": write_package,
 }
 
 

@@ -1,0 +1,1 @@
+"""What a model is worth: figures with intervals, and the rules by which it is blessed. Knows nothing of TFX."""
