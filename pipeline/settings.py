@@ -14,13 +14,13 @@ from albert_model.config import AlbertConfig, describe
 from albert_model.errors import InputError
 from albert_model.evaluation.probe_settings import ProbeSettings
 from albert_model.evaluation.settings import JudgeSettings
+from albert_model.publishing.versions import PushSettings as PackageSettings
 from albert_model.settings import Settings
 from albert_model.text.documents import DocumentSettings
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.vocabulary_training import TokenizerSettings
 from albert_model.training.settings import TrainingSettings
 from albert_model.weights.settings import ReadOptions
-from albert_model.weights.versions import PushSettings as PackageSettings
 from pipeline.metadata_settings import MetadataSettings
 
 

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     import rich.table
 
-    from albert_model.weights.versions import Version
+    from albert_model.publishing.versions import Version
 
 _UNKNOWN = "–"
 _debug = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -32,7 +32,7 @@ def versions(destination: str, debug: bool) -> None:
     from pipeline.console import errors_in_a_line, quietly
 
     with errors_in_a_line(debug), quietly() as console:
-        from albert_model.weights.versions import Versions
+        from albert_model.publishing.versions import Versions
 
         there = Versions(destination)
         found = there.all()
@@ -98,7 +98,7 @@ def rollback(version: int, destination: str, debug: bool) -> None:
     from pipeline.console import errors_in_a_line, quietly
 
     with errors_in_a_line(debug), quietly() as console:
-        from albert_model.weights.versions import Versions
+        from albert_model.publishing.versions import Versions
 
         Versions(destination).rollback(version)
         console.print(f"{destination}: latest is version {version} now.", markup=False)
@@ -121,7 +121,7 @@ def verify(package: str, debug: bool) -> None:
     from pipeline.console import errors_in_a_line, quietly
 
     with errors_in_a_line(debug), quietly() as console:
-        from albert_model.weights.versions import verify as verified
+        from albert_model.publishing.versions import verify as verified
 
         folder, problems = verified(package)
         for problem in problems:

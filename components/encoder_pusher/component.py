@@ -35,8 +35,8 @@ def EncoderPusher(
       pushed_model: marked as TFX's Pusher does: `pushed`, `pushed_destination`, `pushed_version`.
 
     Args:
-      destination: see `albert_model.weights.versions.Versions`.
-      settings: JSON of `albert_model.weights.versions.PushSettings`.
+      destination: see `albert_model.publishing.versions.Versions`.
+      settings: JSON of `albert_model.publishing.versions.PushSettings`.
     """
     executor.push(
         pushed_model=pushed_model,

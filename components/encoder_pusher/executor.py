@@ -14,10 +14,10 @@ from tfx import types
 from tfx.components.util import model_utils
 
 from albert_model.config import AlbertConfig
+from albert_model.publishing import model_card, stores
+from albert_model.publishing.versions import PushSettings, Versions
 from albert_model.text.tokenizer import Tokenizer, read_vocabulary
-from albert_model.weights import model_card, stores
 from albert_model.weights.package import CONFIG, VOCABULARY
-from albert_model.weights.versions import PushSettings, Versions
 from components import manifests
 from components.model_layout import package_folder
 
@@ -42,7 +42,7 @@ def push(
     """Pushes a model that both blessings are given for, and says in `pushed_model` what was done.
 
     Raises:
-      InputError: see `albert_model.weights.versions.Versions.push`.
+      InputError: see `albert_model.publishing.versions.Versions.push`.
     """
     if missing := _missing_blessing(model_blessing, infra_blessing):
         _log.info("nothing pushed: %s", missing)

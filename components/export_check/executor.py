@@ -12,9 +12,9 @@ from typing import Any
 from tfx import types
 from tfx.components.util import model_utils
 
+from albert_model.publishing.export_check import Check
+from albert_model.publishing.export_process import check_export, passed
 from albert_model.weights import package as packages
-from albert_model.weights.export_check import Check
-from albert_model.weights.export_process import check_export, passed
 from components.model_layout import package_folder
 
 _log = logging.getLogger("albert.export")

@@ -9,9 +9,9 @@ from typing import Any
 
 from tfx.types import artifact, standard_artifacts
 
+from albert_model.publishing.versions import PushSettings
 from albert_model.weights import package
 from albert_model.weights.model import Model
-from albert_model.weights.versions import PushSettings
 from components import manifests
 from components.artifacts import EncoderPackage
 from components.encoder_pusher.component import EncoderPusher

@@ -12,10 +12,11 @@ from tfx.types import standard_artifacts
 
 from albert_model.errors import InputError
 from albert_model.network.pretrainer import AlbertPretrainer
+from albert_model.publishing import versions
+from albert_model.publishing.versions import PushSettings, Versions
 from albert_model.weights import network as network_weights
-from albert_model.weights import package, versions
+from albert_model.weights import package
 from albert_model.weights.model import Model
-from albert_model.weights.versions import PushSettings, Versions
 from components.artifacts import EncoderPackage
 from components.encoder_pusher.component import EncoderPusher
 from tests.components.local import run_components

@@ -9,8 +9,8 @@ from tfx.components.pusher.executor import Executor as Pusher
 from tfx.types import standard_artifacts
 from tfx.types.standard_component_specs import INFRA_BLESSING_KEY, MODEL_BLESSING_KEY
 
+from albert_model.publishing.export_check import CHECKS
 from albert_model.weights import package
-from albert_model.weights.export_check import CHECKS
 from albert_model.weights.model import Model
 from components import EncoderPackage
 from components.export_check import executor

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from albert_model.weights.versions import Versions
+from albert_model.publishing.versions import Versions
 from tests.demo import ALBERT, ROOT, albert
 
 TEXT = {"text": "this text", "domain": None, "candidate": {"mlm_accuracy": {"value": 0.256}, "sop_accuracy": None}}

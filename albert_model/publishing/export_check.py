@@ -1,6 +1,6 @@
 """Whether an encoder package does what its readers will ask of it.
 
-    python -m albert_model.weights.export_check PACKAGE EXPECTED.npz RESULTS.json
+    python -m albert_model.publishing.export_check PACKAGE EXPECTED.npz RESULTS.json
 
 Runs every check on the package as its users would load it, and writes after each one what is known so far: whoever
 started this process (`export_process.py`) sees then at which check it died.
@@ -26,21 +26,13 @@ import tensorflow as tf
 from albert_model.config import AlbertConfig
 from albert_model.errors import InputError
 from albert_model.network.pretrainer import ENCODER_INPUTS, MLM_POSITIONS
+from albert_model.publishing import model_server
+from albert_model.publishing.export_expected import GOLDEN, NUMBER_WITH_COMMA, Expected, compared, digest
 from albert_model.text import vocabulary as vocabularies
 from albert_model.text.sentencepiece_tokenizer import WORD_MARK, is_split_again
 from albert_model.text.tokenizer import Tokenizer
 from albert_model.text.vocabulary import Vocabulary
-from albert_model.weights import (
-    huggingface,
-    huggingface_tokenizer,
-    keras_h5,
-    model_server,
-    network,
-    package,
-    parity,
-    saved_model,
-)
-from albert_model.weights.export_expected import GOLDEN, NUMBER_WITH_COMMA, Expected, compared, digest
+from albert_model.weights import huggingface, huggingface_tokenizer, keras_h5, network, package, parity, saved_model
 from albert_model.weights.names import ROLES, Role, Weights, parameters
 from albert_model.weights.parity import Outputs, Party
 

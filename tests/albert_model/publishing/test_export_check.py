@@ -16,12 +16,13 @@ import pytest
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
+from albert_model.publishing import export_process, model_server
+from albert_model.publishing.export_check import CHECKS, Check, Export, check_model_server, run_check
+from albert_model.publishing.export_expected import GOLDEN, Expected, expected_of
+from albert_model.publishing.export_process import PROCESS, check_export
 from albert_model.text.ragged import Ragged
 from albert_model.text.vocabulary_training import TokenizerSettings, train
-from albert_model.weights import export_process, keras_h5, model_server, package, saved_model
-from albert_model.weights.export_check import CHECKS, Check, Export, check_model_server, run_check
-from albert_model.weights.export_expected import GOLDEN, Expected, expected_of
-from albert_model.weights.export_process import PROCESS, check_export
+from albert_model.weights import keras_h5, package, saved_model
 from albert_model.weights.model import Model
 from tests.albert_model.weights.small_models import ALBERT, BERT, CONFIGS, random_model, random_weights
 
@@ -334,7 +335,8 @@ def test_a_package_whose_variables_cannot_be_trained_is_named(export, model):
 
 
 def checking_processes():
-    return [p for p in psutil.Process().children(recursive=True) if "albert_model.weights.export_check" in p.cmdline()]
+    module = "albert_model.publishing.export_check"
+    return [p for p in psutil.Process().children(recursive=True) if module in p.cmdline()]
 
 
 def test_a_process_that_dies_is_a_check_that_fails(written, model):

@@ -27,10 +27,10 @@ from typing import Any
 import pydantic
 
 from albert_model.errors import InputError
+from albert_model.publishing.stores import Store, read, store_of
 from albert_model.settings import Settings
 from albert_model.weights import manifest
 from albert_model.weights.manifest import CARD, MANIFEST
-from albert_model.weights.stores import Store, read, store_of
 
 _log = logging.getLogger("albert.push")
 LATEST = "latest"

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import albert_model
-from albert_model.weights.export_check import CHECKS, Check
-from albert_model.weights.export_expected import expected_of
+from albert_model.publishing.export_check import CHECKS, Check
+from albert_model.publishing.export_expected import expected_of
 from albert_model.weights.model import Model
 
 TIME_LIMIT = 3600.0  # seconds, for all checks
@@ -38,7 +38,7 @@ def check_export(folder: str | Path, model: Model, time_limit: float = TIME_LIMI
     with tempfile.TemporaryDirectory(prefix="albert-export-") as work:
         expected, results = Path(work, "expected.npz"), Path(work, "results.json")
         expected_of(model).write(expected)
-        command = [sys.executable, "-m", "albert_model.weights.export_check"]
+        command = [sys.executable, "-m", "albert_model.publishing.export_check"]
         started = time.monotonic()
         how, stderr = _run([*command, str(Path(folder).resolve()), str(expected), str(results)], work, time_limit)
         return _judge(results, how, stderr, round(time.monotonic() - started, 2))

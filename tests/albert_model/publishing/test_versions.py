@@ -12,9 +12,10 @@ import pytest
 import tensorflow as tf
 
 from albert_model.errors import InputError
-from albert_model.weights import manifest, stores, versions
-from albert_model.weights.versions import Versions
-from tests.albert_model.weights.killing import killed_at_each
+from albert_model.publishing import stores, versions
+from albert_model.publishing.versions import Versions
+from albert_model.weights import manifest
+from tests.albert_model.publishing.killing import killed_at_each
 from tests.forks import Fork, forkserver
 
 FILES = {"config.json": b"{}\n", "saved_model/variables/data": b"\x01" * 5000, "saved_model/saved_model.pb": b"graph"}
@@ -148,7 +149,7 @@ _ON_A_SMALL_DISK = """
 mount -t tmpfs -o size=64k none "$1" && exec "$2" -c '
 import os, sys
 from albert_model.errors import InputError
-from albert_model.weights.versions import Versions, verify
+from albert_model.publishing.versions import Versions, verify
 destination, source, large = sys.argv[1:]
 def push(source, model):
     return Versions(destination).push(source, "", {"lineage": {"model": model}}, 5)

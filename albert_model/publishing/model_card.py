@@ -12,9 +12,9 @@ from typing import Any
 import jinja2
 
 from albert_model.config import AlbertConfig
+from albert_model.publishing.versions import PushSettings
 from albert_model.text.tokenizer import Tokenizer
 from albert_model.training.settings import TrainingSettings
-from albert_model.weights.versions import PushSettings
 
 _TEMPLATE = "MODEL_CARD.md.jinja"
 # Of these, Markdown would make something else than what they are.
