@@ -33,6 +33,8 @@ def check(settings: PipelineSettings) -> PipelineSettings:
     anchor = settings.evaluation.anchor
     paths = [("root", settings.root), ("corpus.path", corpus), ("push.destination", destination)]
     for key, path in [*paths, *([("evaluation.anchor.path", anchor.path)] if anchor else [])]:
+        if key == "push.destination" and "://" in path:
+            continue  # TensorFlow's file systems write it; what they need is known when they try
         if "://" in path:
             raise InputError(f"{key}: {path} is not on this machine, and this runner works on local folders only.")
         if any(character in path for character in "*?[]{}"):
@@ -43,7 +45,8 @@ def check(settings: PipelineSettings) -> PipelineSettings:
     if anchor:
         _check_anchor(anchor)
     _check_writable("root", settings.root)
-    _check_writable("push.destination", settings.push.destination)
+    if "://" not in settings.push.destination:
+        _check_writable("push.destination", settings.push.destination)
     _check_metadata(settings)
     return settings
 
@@ -75,7 +78,8 @@ def _check_anchor(anchor: AnchorSettings) -> None:
     if not any(os.path.isfile(path) for path in glob.glob(pattern)):
         raise InputError(
             f"evaluation.anchor: no file matches {pattern}. Put general text there, one sentence per line and a blank "
-            "line between documents, or leave evaluation.anchor out."
+            "line between documents, or leave evaluation.anchor out. The pattern has no {SPAN}: the anchor is the same "
+            "for every span."
         )
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import rich.markup
 import rich.table
+import tensorflow as tf
 
 from albert_model.evaluation import verdict
 from albert_model.evaluation.verdict import THE_MODEL_BEFORE
@@ -69,8 +71,8 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
         before=_values(on_this_text["baseline"]) if on_this_text["baseline"] else None,
         after=_values(on_this_text["candidate"]),
         verdict=_with_version(judged["summary"], evaluator, versions),
-        pushed_to=None if pusher.state == "CACHED" else version,
-        gone=version if version and not os.path.isdir(version) else None,
+        pushed_to=version if pusher.state != "CACHED" and pushed["is_new"].int_value else None,
+        gone=version if version and not tf.io.gfile.isdir(version) else None,
         report=os.path.join(nodes["Report"].outputs["report"].uri, "report.html"),
         all_cached=all(node.state == "CACHED" for node in nodes.values() if not node.is_resolver),
     )
@@ -119,7 +121,7 @@ def table(summaries: Sequence[RunSummary]) -> rich.table.Table:
         "pushed": lambda s: _version(s.pushed_to) if s.pushed_to else "nothing",
     }
     for name, cell in rows.items():
-        made.add_row(name, *(cell(summary) for summary in summaries))
+        made.add_row(name, *(rich.markup.escape(cell(summary)) for summary in summaries))
     return made
 
 

@@ -40,6 +40,11 @@ class Scores:
     documents: int
     examples: int
 
+    @staticmethod
+    def none() -> Scores:
+        """Of no example."""
+        return Scores(np.zeros((1 + REPLICATES, len(SUMS))), 0, 0)
+
 
 @dataclass(frozen=True)
 class Interval:

@@ -27,7 +27,11 @@ class JudgeSettings(Settings):
         "significantly more than `max_domain_loss`. every domain: in each of them.",
     )
     max_domain_loss: float = pydantic.Field(
-        default=0.01, ge=0, le=1, description="MLM accuracy that one domain may lose while all text gains."
+        default=0.01,
+        ge=0,
+        le=1,
+        description="MLM accuracy that one domain may lose while all text gains. One of fewer than `min_documents` is "
+        "not judged by itself.",
     )
     max_forgetting: float = pydantic.Field(
         default=0.01,
@@ -58,4 +62,4 @@ class JudgeSettings(Settings):
         description="By how much the held-out text must have fewer different pairs of neighbouring words than if the "
         "words of each sentence were shuffled: 0.05 to 0.5 in real text, 0 in garbage. 0 for text without an order.",
     )
-    confidence: float = pydantic.Field(default=0.95, ge=0.5, lt=1, description="Of all intervals, two-sided.")
+    confidence: float = pydantic.Field(default=0.95, ge=0.5, le=0.99, description="Of all intervals, two-sided.")

@@ -137,8 +137,7 @@ def _rules(
     if not enough.passed:
         return
     yield from _floors(whole, settings)
-    if word_order is not None:
-        yield _is_in_order(word_order, settings)
+    yield _is_in_order(word_order, settings)
     if comparison != NO_BASELINE:
         measure = _measure(comparison, settings)
         domains = [text for text in texts if text.text == THIS_TEXT and text.domain is not None]
@@ -159,6 +158,8 @@ def _enough(whole: TextFigures, settings: JudgeSettings) -> Rule:
 
 
 def _floors(whole: TextFigures, settings: JudgeSettings) -> Iterator[Rule]:
+    if whole.candidate["mlm_accuracy"] and not whole.candidate["mlm_loss"]:
+        yield Rule("finite loss", False, "the loss on held-out text is no number: training has broken the model")
     for figure, name, floor in (
         ("mlm_accuracy", "MLM accuracy", settings.min_mlm_accuracy),
         ("sop_accuracy", "SOP accuracy", settings.min_sop_accuracy),
@@ -175,11 +176,15 @@ def _floors(whole: TextFigures, settings: JudgeSettings) -> Iterator[Rule]:
         )
 
 
-def _is_in_order(word_order: float, settings: JudgeSettings) -> Rule:
-    passed = word_order >= settings.min_word_order
-    what = "is in order" if passed else "reads as if its words were shuffled"
-    limit = f"{'not below' if passed else 'below'} {settings.min_word_order:.1%}"
-    return Rule("word order", passed, f"the text {what}: word order {word_order:.1%}, {limit}")
+def _is_in_order(word_order: float | None, settings: JudgeSettings) -> Rule:
+    if word_order is None:
+        return Rule("word order", True, "too few words that are repeated, to tell whether they are in an order")
+    measured = f"word order {word_order:.1%}, {{}} {settings.min_word_order:.1%}"
+    if word_order >= settings.min_word_order:
+        return Rule("word order", True, f"the text is in order: {measured.format('not below')}")
+    remedy = "set evaluation.min_word_order to 0 for text that has no order"
+    said = f"the text reads as if its words were shuffled: {measured.format('below')}"
+    return Rule("word order", False, f"{said} ({remedy})")
 
 
 @dataclass(frozen=True)
@@ -221,10 +226,10 @@ def _gains(
     whole: TextFigures, domains: Sequence[TextFigures], settings: JudgeSettings, measure: _Measure
 ) -> Iterator[Rule]:
     if settings.gain_in == "every domain":
-        yield from (_gain(domain, settings, measure) for domain in domains)
+        yield from (_enough_of(domain, settings) or _gain(domain, settings, measure) for domain in domains)
         return
     yield _gain(whole, settings, measure)
-    yield from (_domain_holds(domain, measure) for domain in domains if len(domains) > 1)
+    yield from (_domain_holds(domain, settings, measure) for domain in domains if len(domains) > 1)
 
 
 def _gain(text: TextFigures, settings: JudgeSettings, measure: _Measure) -> Rule:
@@ -248,11 +253,20 @@ def _documents_needed(text: TextFigures, gain: Interval) -> str:
     return f"about {math.ceil(text.documents * factor):,} held-out documents would tell, there are {text.documents:,}"
 
 
-def _domain_holds(text: TextFigures, measure: _Measure) -> Rule:
+def _enough_of(domain: TextFigures, settings: JudgeSettings) -> Rule | None:
+    """Of few documents no interval says anything: it is refused where each domain must gain."""
+    if domain.documents >= settings.min_documents:
+        return None
+    there = f"{domain.domain} has {domain.documents:,} held-out documents"
+    return Rule("gain", False, f"{there}, {settings.min_documents} are needed at least where every domain must gain")
+
+
+def _domain_holds(text: TextFigures, settings: JudgeSettings, measure: _Measure) -> Rule:
     gain = measure.gain(text)
-    if gain is None:
-        return Rule(f"domain {text.domain}", True, f"nothing was predicted in {text.domain}")
-    passed = gain.value >= -measure.domain_loss or gain.high >= 0
+    if gain is None or text.documents < settings.min_documents:
+        few = f"{text.documents:,} held-out documents of {text.domain} are too few to judge it by itself"
+        return Rule(f"domain {text.domain}", True, few)
+    passed = gain.high >= -measure.domain_loss
     told = f"{measure.name} on {text.domain} {measure.told(gain.value)}"
     return Rule(f"domain {text.domain}", passed, f"{told}, {_limit(passed, measure.told(-measure.domain_loss))}")
 
@@ -261,6 +275,8 @@ def _remembered(text: TextFigures, measure: _Measure) -> Rule:
     """The guard against forgetting."""
     what = "the anchor text" if text.text == ANCHOR else f"the text of {THE_MODEL_BEFORE}"
     gain = measure.gain(text)
+    if text.text == TEXT_BEFORE and not text.documents:
+        return Rule("forgetting", True, f"{what} is gone from its folder: whether it is remembered was not measured")
     if gain is None:
         return Rule("forgetting", False, f"{what} has nothing to predict: give it whole sentences and documents")
     passed = gain.value >= -measure.forgetting

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 _MOST_WORDS = 200_000
 _FEWEST_PAIRS = 1_000
+_MOST_DIFFERENT = 0.8  # share of words; where spaces stand between phrases only, hardly one is said twice
 _SHUFFLES = 5
 _SEED = 21
 
@@ -19,14 +20,14 @@ def word_order(sentences: Iterable[str]) -> float | None:
     what order is made of, so this needs no model, and no language but one that puts spaces between words.
 
     Args:
-      sentences: at most 200,000 words of them are looked at.
+      sentences: at most 200,000 words of them are looked at; one that comes again is left out.
 
     Returns:
-      None where there are too few words to tell, or no spaces.
+      None where there are too few words to tell, or no spaces between words.
     """
     ids, numbers = _words(sentences)
     neighbours = numbers[1:] == numbers[:-1]
-    if neighbours.sum() < _FEWEST_PAIRS:
+    if neighbours.sum() < _FEWEST_PAIRS or len(np.unique(ids)) > _MOST_DIFFERENT * len(ids):
         return None
     generator = np.random.default_rng(_SEED)
     shuffled = [ids[np.lexsort((generator.random(len(ids)), numbers))] for _ in range(_SHUFFLES)]
@@ -38,13 +39,21 @@ def _words(sentences: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     vocabulary: dict[str, int] = {}
     ids: list[int] = []
     numbers: list[int] = []
-    for number, sentence in enumerate(sentences):
+    for number, sentence in enumerate(_different(sentences)):
         words = sentence.lower().split()
         ids += [vocabulary.setdefault(word, len(vocabulary)) for word in words]
         numbers += [number] * len(words)
         if len(ids) > _MOST_WORDS:
             break
     return np.array(ids, np.int64), np.array(numbers, np.int64)
+
+
+def _different(sentences: Iterable[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for sentence in sentences:
+        if sentence not in seen:
+            seen.add(sentence)
+            yield sentence
 
 
 def _pairs(ids: np.ndarray, neighbours: np.ndarray) -> int:

@@ -140,8 +140,8 @@ class Versions:
     def push(self, source: str, card: str, more: Mapping[str, Any], keep: int) -> int:
         """Makes a new version, and `latest` name it; removes versions beyond `keep`.
 
-        Nothing is pushed where the newest version has the same model already. `latest` stays then, as somebody may
-        have rolled back.
+        Nothing is pushed where a version has the same model already: a run of older text that is repeated does not go
+        before what came after it. `latest` stays then, as somebody may have rolled back.
 
         Args:
           source: folder with the files of the package, but its card and manifest.
@@ -157,10 +157,10 @@ class Versions:
             does not come to an end. The versions and `latest` are as before then.
         """
         with self._alone(make=True):
-            number = max(self.numbers(), default=0)
-            if number and self._model_in(number) == more["lineage"]["model"]:
-                if self._pointed() not in self.numbers():
-                    self._point_to(number)
+            number = self.version_of(more["lineage"]["model"])
+            if number is not None:
+                if self._pointed() not in (numbers := self.numbers()):
+                    self._point_to(max(numbers))
             else:
                 number = max(self._taken(), default=0) + 1
                 self._add(number, source, card, more)

@@ -62,6 +62,7 @@ def push(
     number = versions.push(package.uri, model_card.render(facts), _more(facts), said.keep)
     _tell(versions, number, number not in before)
     pushed_model.set_int_custom_property("pushed", 1)
+    pushed_model.set_int_custom_property("is_new", int(number not in before))
     pushed_model.set_string_custom_property("pushed_destination", versions.folder(number))
     pushed_model.set_string_custom_property("pushed_version", str(number))
 

@@ -84,7 +84,7 @@ class Executor(BaseBeamExecutor):
         }
         folders = {(t.name, m): os.path.join(uri, t.name.replace(" ", "_"), m) for t in texts for m in models}
         with self._make_beam_pipeline() as pipeline:
-            for text in texts:
+            for text in filter(is_there, texts):
                 for name, model in models.items():
                     label = f"{text.name}, {name}"
                     _ = (
@@ -96,7 +96,10 @@ class Executor(BaseBeamExecutor):
                             eval_config=config, eval_shared_model=loaded[name], output_path=folders[text.name, name]
                         )
                     )
-        return {t.name: {m: metrics.load_scores(folders[t.name, m]) for m in models} for t in texts}
+        return {
+            text.name: {m: metrics.load_scores(folders[text.name, m]) if is_there(text) else {} for m in models}
+            for text in texts
+        }
 
 
 def _to_arrow():
@@ -109,9 +112,9 @@ def _to_arrow():
 
 
 def _example_settings(models: Mapping[str, ScoredModel]) -> dict[str, Any]:
-    if len(models) == 2 and (shared := shared_settings(models[_CANDIDATE], models[_BASELINE])):
-        return dict(zip((_CANDIDATE, _BASELINE), shared, strict=True))
-    return {name: model.settings for name, model in models.items()}
+    if _BASELINE not in models:
+        return {_CANDIDATE: models[_CANDIDATE].settings}
+    return dict(zip((_CANDIDATE, _BASELINE), shared_settings(models[_CANDIDATE], models[_BASELINE]), strict=True))
 
 
 def _comparison(models: Mapping[str, ScoredModel]) -> str:
@@ -127,17 +130,17 @@ def _texts(input_dict: dict[str, list[types.Artifact]], baseline: ScoredModel | 
     yield Text(verdicts.THIS_TEXT, documents, HELD_OUT, artifact_utils.get_single_uri(input_dict["examples"]))
     if baseline and baseline.documents != documents:
         before = Text(verdicts.TEXT_BEFORE, baseline.documents, HELD_OUT, baseline.examples)
-        if is_there(before):
-            yield before
-        else:
+        if not is_there(before):
             _log.warning("%s is gone: whether the model forgets that text is not measured", baseline.documents)
+        yield before
     if anchor := input_dict.get("anchor_documents"):
         yield Text(verdicts.ANCHOR, artifact_utils.get_single_uri(anchor), SPLITS, None)
 
 
 def _figures(text: str, scores: Mapping[str, ScoresOfText], confidence: float) -> Iterator[TextFigures]:
     """Of all domains together first."""
-    candidate, baseline = scores[_CANDIDATE], scores.get(_BASELINE, {})
+    candidate = {None: Scores.none(), **scores[_CANDIDATE]}  # of a text that gives no example nothing was written
+    baseline = {None: Scores.none(), **scores[_BASELINE]} if _BASELINE in scores else {}
     for domain in sorted(candidate, key=lambda name: name or ""):
         yield TextFigures.of(text, domain, candidate[domain], baseline.get(domain), confidence)
 

@@ -16,7 +16,7 @@ from tfx import types
 
 from albert_model.errors import InputError
 from albert_model.text.examples import decode_documents, encode_examples, make_examples
-from albert_model.text.packing import pack
+from albert_model.text.packing import pack, predictions_per_row
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import read_vocabulary
 from albert_model.weights.package import VOCABULARY
@@ -92,20 +92,22 @@ class ScoredModel:
         )
 
 
-def shared_settings(candidate: ScoredModel, baseline: ScoredModel) -> tuple[ExampleSettings, ExampleSettings] | None:
-    """The settings of examples on which both models make the same predictions; None if their vocabularies differ.
+def shared_settings(candidate: ScoredModel, baseline: ScoredModel) -> tuple[ExampleSettings, ExampleSettings]:
+    """The settings of examples by which both models are asked the same, of each one's vocabulary.
 
     The lengths are the longest that both can read. Where one was trained on packed rows, its records look otherwise,
     and hold the same examples.
     """
-    if candidate.fingerprint != baseline.fingerprint:
-        return None
     settings = (candidate.settings, baseline.settings)
-    lengths = {
-        key: min(getattr(each, key) for each in settings) for key in ("max_seq_length", "max_predictions_per_seq")
+    law = {
+        "max_seq_length": min(each.max_seq_length for each in settings),
+        "max_predictions_per_seq": min(
+            min(each.max_predictions_per_seq, predictions_per_row(each)) for each in settings
+        ),
     }
-    of_baseline = lengths | {key: getattr(baseline.settings, key) for key in _OF_TRAINING}
-    return tuple(candidate.settings.model_copy(update=update) for update in (lengths, of_baseline))  # type: ignore
+    of_baseline = law | {key: getattr(baseline.settings, key) for key in _OF_TRAINING}
+    ours, theirs = (candidate.settings.model_copy(update=update) for update in (law, of_baseline))
+    return ours, theirs
 
 
 class HeldOutExamples(beam.PTransform):

@@ -75,8 +75,11 @@ def test_both_models_read_what_both_can():
     assert (ours.packing, theirs.packing) == ("pack", "none")
 
 
-def test_models_of_other_vocabularies_share_nothing():
-    assert shared_settings(scored("a"), scored("b")) is None
+def test_predictions_are_as_many_as_a_packed_row_of_either_holds():
+    """A row of 128 pieces at 15 % has room for 23, though an example may ask for 40."""
+    candidate = scored(max_seq_length=128, max_predictions_per_seq=40, masked_lm_prob=0.3)
+    packed = scored(max_seq_length=128, max_predictions_per_seq=40, packing="pack", examples_per_row=4)
+    assert [each.max_predictions_per_seq for each in shared_settings(candidate, packed)] == [23, 23]
 
 
 def test_a_model_of_an_earlier_version_is_said_to_be_one(tmp_path):

@@ -71,7 +71,8 @@ def test_spans_by_date_are_left_to_tfx(corpus, monkeypatch):
         ({"corpus.pattern": "*/*.txt", "corpus.span": 3}, "corpus.span: 3 is asked for, but corpus.pattern has no"),
         ({"corpus.pattern": "span-{SPAN}/*.txt"}, "corpus.pattern: no file matches"),
         ({"root": "gs://bucket/root"}, "root: gs://bucket/root is not on this machine"),
-        ({"push.destination": "gs://bucket/e"}, "push.destination: gs://bucket/e is not on this machine"),
+        ({"evaluation.anchor.path": "gs://bucket/a"}, "evaluation.anchor.path: gs://bucket/a is not on this machine"),
+        ({"evaluation.anchor.path": "."}, "evaluation.anchor: no file matches .*the anchor is the same for every span"),
         ({"corpus.path": "a[b]"}, "corpus.path: .*a\\[b\\] holds a character"),
         ({"root": "a*b"}, "root: .*holds a character"),
     ],
@@ -85,6 +86,11 @@ def test_a_link_that_leads_nowhere_is_named(corpus, monkeypatch):
     (corpus / "span-10" / "law" / "b.txt").symlink_to(corpus / "gone")
     with pytest.raises(InputError, match=r"b\.txt: is a link to something that is gone"):
         check(settings(corpus, monkeypatch))
+
+
+def test_encoders_may_go_elsewhere(corpus, monkeypatch):
+    checked = check(settings(corpus, monkeypatch, **{"push.destination": "gs://bucket/e"}))
+    assert checked.push.destination == "gs://bucket/e"
 
 
 def test_artifacts_without_metadata_and_damaged_metadata_are_refused(corpus, monkeypatch):

@@ -19,7 +19,7 @@ from albert_model.evaluation.verdict import (
 
 def figures(**values):
     """Exact ones; of those that are not given, None."""
-    names = ("mlm_accuracy", "sop_accuracy", "bits_per_character")
+    names = ("mlm_accuracy", "mlm_loss", "sop_accuracy", "bits_per_character")
     return {name: as_interval(values[name]) if values.get(name) is not None else None for name in names}
 
 
@@ -27,14 +27,14 @@ def as_interval(value):
     return Interval(*value) if isinstance(value, tuple) else Interval(value, value, value)
 
 
-def text(gain=None, name=THIS_TEXT, domain=None, figure="mlm_accuracy", documents=100, accuracy=0.3, sop=0.8):
+def text(gain=None, name=THIS_TEXT, domain=None, figure="mlm_accuracy", documents=100, accuracy=0.3, sop=0.8, loss=4.0):
     """A text on which the candidate gains so much; None: no baseline."""
     return TextFigures(
         text=name,
         domain=domain,
         documents=documents,
         examples=10 * documents,
-        candidate=figures(mlm_accuracy=accuracy, sop_accuracy=sop),
+        candidate=figures(mlm_accuracy=accuracy, mlm_loss=loss, sop_accuracy=sop),
         baseline=None if gain is None else figures(mlm_accuracy=0.3),
         difference=None if gain is None else figures(**{figure: gain}),
     )
@@ -58,7 +58,12 @@ GOOD = (0.02, 0.01, 0.03)
         ([text(GOOD), text(GOOD, domain="law"), text((-0.05, -0.06, -0.04), domain="tax")], ["domain tax"]),
         ([text(GOOD), text(GOOD, domain="law"), text((-0.05, -0.2, 0.1), domain="tax")], []),
         ([text(GOOD), text(GOOD, domain="law"), text((-0.005, -0.006, -0.004), domain="tax")], []),
+        ([text(GOOD), text(GOOD, domain="law"), text((-0.012, -0.014, -0.009), domain="tax")], []),
+        ([text(GOOD), text(GOOD, domain="law"), text((-0.05, -0.05, -0.05), domain="tax", documents=1)], []),
         ([text(GOOD), text((-0.005, -0.02, 0.0), TEXT_BEFORE)], []),
+        ([text(GOOD), text(None, TEXT_BEFORE, documents=0)], []),
+        ([text(GOOD), text(None, ANCHOR, documents=0)], ["forgetting"]),
+        ([text(GOOD, loss=None)], ["finite loss"]),
         ([text(GOOD), text((-0.03, -0.04, -0.02), TEXT_BEFORE)], ["forgetting"]),
         ([text(GOOD), text((-0.03, -0.04, -0.02), ANCHOR)], ["forgetting"]),
         ([text(GOOD), text(GOOD, ANCHOR), text((-0.5, -0.6, -0.4), ANCHOR, "news")], []),
@@ -68,8 +73,15 @@ GOOD = (0.02, 0.01, 0.03)
     ],
     ids=[
         *("better", "too little better", "perhaps by chance", "worse", "one domain", "a domain lost"),
-        *("a domain perhaps lost", "a domain lost a little", "the text before lost a little"),
-        *("the text before was forgotten", "the anchor was forgotten", "a domain of the anchor"),
+        *("a domain perhaps lost", "a domain lost a little", "a domain perhaps lost no more than it may"),
+        *("a domain of one document", "the text before lost a little", "the text before is gone"),
+        *(
+            "an anchor without an example",
+            "a loss that is no number",
+            "the text before was forgotten",
+            "the anchor was forgotten",
+            "a domain of the anchor",
+        ),
         *("below the floor", "three documents", "three documents, and worse"),
     ],
 )
@@ -87,6 +99,12 @@ def test_rules_where_both_models_make_the_same_predictions(texts, broken):
 def test_every_domain_must_gain_where_that_is_asked_for(gains, broken):
     texts = [text(GOOD), *(text(gain, domain=name) for gain, name in zip(gains, ("law", "tax"), strict=True))]
     assert failed(judge(texts, JudgeSettings(gain_in="every domain"), SAME_PREDICTIONS)) == broken
+
+
+def test_a_small_domain_cannot_show_that_it_gained():
+    texts = [text(GOOD), text(GOOD, domain="law"), text(GOOD, domain="tax", documents=3)]
+    verdict = judge(texts, JudgeSettings(gain_in="every domain"), SAME_PREDICTIONS)
+    assert "tax has 3 held-out documents, 20 are needed at least where every domain must gain" in verdict.summary
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,15 @@ def test_the_same_text_has_the_same_order(sentences):
     assert word_order(sentences) == word_order(iter(sentences))
 
 
-@pytest.mark.parametrize("texts", [[], ["a few words"], ["文字之間沒有空格" * 50] * 100])
+def test_boilerplate_does_not_make_an_order(sentences):
+    lines = list(shuffled(sentences))
+    line = "this page is part of the manual and may be printed and given to everybody"
+    assert abs(word_order(each for text in lines for each in (text, line))) < 0.01
+
+
+UNSPACED = [f"{'ข้อความ' * 3}{number} {number * 7}คำ {number * 13}วลี" for number in range(2000)]
+
+
+@pytest.mark.parametrize("texts", [[], ["a few words"], ["文字之間沒有空格" * 50] * 100, UNSPACED])
 def test_too_little_to_tell(texts):
     assert word_order(texts) is None

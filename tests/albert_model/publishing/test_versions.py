@@ -86,8 +86,10 @@ def test_a_model_that_is_the_newest_version_already_is_not_pushed_again(source, 
     assert Versions(destination).numbers() == [1]
 
 
-def test_a_model_that_an_older_version_holds_is_pushed_anew(source, destination):
-    assert [push(destination, source, model) for model in "aba"] == [1, 2, 3]
+def test_a_model_that_an_older_version_holds_is_not_pushed_over_the_newest(source, destination):
+    """As when the run of an older span is repeated with another licence."""
+    assert [push(destination, source, model) for model in "aba"] == [1, 2, 1]
+    assert Versions(destination).latest() == 2
 
 
 def test_numbers_that_are_no_versions_are_left_alone(source, tmp_path):
