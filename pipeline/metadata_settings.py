@@ -96,9 +96,11 @@ class MetadataSettings(Settings):
 
 
 def sqlite_connection(path: str, read_only: bool) -> mlmd.ConnectionConfig:
-    """Of a SQLite file."""
+    """Of a SQLite file. Makes its folder, unless it is only read."""
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+    if not read_only:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     config = mlmd.ConnectionConfig()
     config.sqlite.filename_uri = path
     modes = mlmd.SqliteMetadataSourceConfig
