@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 
 from albert_model.errors import InputError
+from albert_model.evaluation.probe_data import read_data
 from pipeline.settings import AnchorSettings, CorpusSettings, PipelineSettings
 
 _SPAN = re.compile(r"\{SPAN(?::(\d+))?\}")
@@ -106,9 +107,11 @@ def _with_initial_files(settings: PipelineSettings) -> PipelineSettings:
 
 
 def _with_probe_files(settings: PipelineSettings) -> PipelineSettings:
+    """Read here already: the probe comes after training."""
     probe = settings.evaluation.probe
     if probe is None:
         return settings
+    read_data(probe)
     probe = probe.model_copy(update={"known_fingerprint": probe.files_fingerprint})
     return settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update={"probe": probe})})
 

@@ -64,7 +64,7 @@ class Run:
       state: "failed", "unfinished" (it runs, or was killed), "cached" (nothing was left to do) or "complete".
       span: None if no documents were read.
       blessed: None if it came to no verdict.
-      pushed: the version; of a run from the cache the one that was pushed before. None if nothing was pushed.
+      pushed: the version that it made; None if nothing new was pushed.
     """
 
     id: str
@@ -181,6 +181,8 @@ class Lineage:
         versions = {}
         for node in self._pushers():
             pushed = node.outputs["pushed_model"]
+            if _was_there(pushed):
+                continue
             versions[pushed.custom_properties["pushed_version"].string_value] = pushed
         if not versions:
             raise InputError(f"{self._where} knows of no version that was pushed.")
@@ -266,15 +268,28 @@ def _run(context: mlmd.Context, nodes: dict[str, NodeRun]) -> Run:
     made = {artifact.type: artifact for node in nodes.values() for artifact in node.outputs.values()}
     documents = nodes["DocumentGen"].outputs.get("examples") if "DocumentGen" in nodes else None
     blessing = made["ModelBlessing"].custom_properties if "ModelBlessing" in made else None
-    pushed = made["PushedModel"].custom_properties if "PushedModel" in made else None
+    pusher = nodes.get("EncoderPusher")
     return Run(
         id=context.name,
         started=when(context.create_time_since_epoch),
         state=_state([node.state for node in nodes.values() if not node.is_resolver]),
         span=(documents.custom_properties["span"].int_value or None) if documents else None,
         blessed=bool(blessing["blessed"].int_value) if blessing else None,
-        pushed=pushed["pushed_version"].string_value if pushed and pushed["pushed"].int_value else None,
+        pushed=_pushed_by(pusher) if pusher else None,
     )
+
+
+def _pushed_by(pusher: NodeRun) -> str | None:
+    """The version that this very run made; none where it found the model to be one already."""
+    made = pusher.outputs.get("pushed_model")
+    if made is None or pusher.state == "CACHED" or _was_there(made) or not made.custom_properties["pushed"].int_value:
+        return None
+    return made.custom_properties["pushed_version"].string_value
+
+
+def _was_there(pushed: mlmd.Artifact) -> bool:
+    """Whether the model was a version before that push."""
+    return "is_new" in pushed.custom_properties and not pushed.custom_properties["is_new"].int_value
 
 
 def _state(states: Sequence[str]) -> str:

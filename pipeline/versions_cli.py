@@ -32,13 +32,15 @@ def versions(destination: str, debug: bool) -> None:
     from pipeline.console import errors_in_a_line, quietly
 
     with errors_in_a_line(debug), quietly() as console:
+        from albert_model.errors import InputError
         from albert_model.publishing.versions import Versions
 
         there = Versions(destination)
         found = there.all()
         if not found:
-            console.print(f"{destination}: has no version yet.", markup=False)
-            return
+            raise InputError(
+                f"{destination}: has no version. Give the folder that push.destination names, which holds the versions."
+            )
         console.print(_table(found))
         if (latest := there.latest()) is None:
             console.print("No version is served yet (latest is missing): the next push or rollback makes it.")

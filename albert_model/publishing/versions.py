@@ -34,6 +34,7 @@ from albert_model.weights.manifest import CARD, MANIFEST
 
 _log = logging.getLogger("albert.push")
 LATEST = "latest"
+_CONFIG = "config.json"  # every package has one
 _NEW_LATEST = ".latest-new"
 _PUSHING = ".pushing-"
 _REMOVING = ".removing-"
@@ -411,6 +412,10 @@ def verify(path: str) -> tuple[str, list[str]]:
             f"{path}: has versions, and no {LATEST} yet. Give the folder of one, or make one the latest: "
             f"albert rollback VERSION --destination {path}"
         )
+    if latest is None and not store.is_folder(path):
+        raise InputError(f"{path}: there is no such folder.")
+    if latest is None and store.has_file(posixpath.join(path, _CONFIG)):
+        raise InputError(f"{path}: {MANIFEST} is missing, so nothing tells what its files should be. Restore it.")
     if latest is None:
         raise InputError(
             f"{path}: neither a package ({MANIFEST}) nor a folder of versions ({LATEST}). Give the folder of a version."

@@ -88,6 +88,13 @@ def test_a_link_that_leads_nowhere_is_named(corpus, monkeypatch):
         check(settings(corpus, monkeypatch))
 
 
+def test_a_labelled_file_that_cannot_be_used_is_refused_before_anything_runs(corpus, monkeypatch, tmp_path):
+    labels = tmp_path / "labels.tsv"
+    labels.write_text("a query\tx\nno label\n")
+    with pytest.raises(InputError, match=r"labels\.tsv.*2"):
+        check(settings(corpus, monkeypatch, **{"evaluation.probe.path": str(labels)}))
+
+
 def test_encoders_may_go_elsewhere(corpus, monkeypatch):
     checked = check(settings(corpus, monkeypatch, **{"push.destination": "gs://bucket/e"}))
     assert checked.push.destination == "gs://bucket/e"

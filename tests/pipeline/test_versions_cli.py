@@ -59,7 +59,7 @@ def test_what_latest_does_not_say_is_said(encoders):
     assert "No version is served yet (latest is missing)" in albert("versions", encoders).stdout
     (encoders / "latest").write_text("x")
     assert "should hold the number of a version, holds 'x'" in refused("versions", encoders)
-    assert "has no version yet" in albert("versions", encoders.parent / "source").stdout
+    assert "has no version. Give the folder that push.destination" in refused("versions", encoders.parent / "source")
 
 
 def test_rollback(encoders):

@@ -490,9 +490,16 @@ def test_files_that_are_missing_or_extra_are_named(version):
 
 
 def test_what_is_no_package_is_refused(tmp_path):
-    for path in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(InputError, match=r"neither a package .* nor a folder of versions"):
-            versions.verify(str(path))
+    with pytest.raises(InputError, match=r"neither a package .* nor a folder of versions"):
+        versions.verify(str(tmp_path))
+    with pytest.raises(InputError, match="nothing: there is no such folder"):
+        versions.verify(str(tmp_path / "nothing"))
+
+
+def test_a_package_without_its_manifest_is_said_to_be_one(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"manifest\.json is missing"):
+        versions.verify(str(tmp_path))
 
 
 def test_a_manifest_that_is_nested_deep_is_refused():
