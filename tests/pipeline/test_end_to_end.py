@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_hub as hub
+import tf_keras
 
 from albert_model.text.tokenizer import read_vocabulary
 from albert_model.weights import network as network_weights
@@ -147,6 +149,30 @@ def test_the_pushed_files_agree_with_each_other(demo):
         for name in ("pooled_output", "sequence_output"):
             np.testing.assert_allclose(saved(inputs)[name], expected[name], atol=1e-5)
             np.testing.assert_allclose(saved.signatures["serving_default"](**inputs)[name], expected[name], atol=1e-5)
+
+
+def test_the_pushed_encoder_can_be_fine_tuned(demo):
+    """As the documentation of tensorflow/albert_en_base/1 does: three inputs, two outputs, a classifier."""
+    folder = demo.encoders / "2"
+    tokenizer = read_vocabulary(folder / "vocab")
+    subjects = [
+        f"the {kind} {word}" for kind in ("first", "second", "new", "old") for word in ("table", "query", "row")
+    ]
+    texts = [f"{subject} {verb}" for subject in subjects for verb in ("uses an index.", "waits for a lock.")]
+    rows = [[tokenizer.cls_id, *ids, tokenizer.sep_id] for ids in tokenizer.encode(texts).rows()]
+    word_ids = np.array([[*row, *[0] * (24 - len(row))] for row in rows])
+    inputs = [word_ids, (word_ids > 0).astype(np.int32), np.zeros_like(word_ids)]
+
+    names = ("input_word_ids", "input_mask", "input_type_ids")
+    layers = [tf_keras.layers.Input((24,), dtype=tf.int32, name=name) for name in names]
+    pooled_output, sequence_output = hub.KerasLayer(str(folder / "saved_model"), trainable=True)(layers)
+    assert sequence_output.shape[-1] == pooled_output.shape[-1] == 128
+    model = tf_keras.Model(layers, tf_keras.layers.Dense(2)(pooled_output))
+    loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(tf_keras.optimizers.Adam(1e-3), loss, ["accuracy"])
+    history = model.fit(inputs, np.array([0, 1] * len(subjects)), batch_size=8, epochs=8, verbose=0).history
+    assert history["accuracy"][-1] == 1.0
+    assert history["loss"][-1] < history["loss"][0] / 2
 
 
 def test_the_pushed_weights_are_those_of_the_trained_model(runs, demo):
