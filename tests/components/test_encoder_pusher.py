@@ -105,6 +105,7 @@ def test_a_model_that_is_the_newest_version_already_is_not_pushed_again(run, tmp
     first.push(tmp_path / "to")
     second.push(tmp_path / "to")
     Versions(str(tmp_path / "to")).rollback(1)
+    caplog.clear()
     with caplog.at_level("INFO", "albert.push"):
         again = second.push(tmp_path / "to")
     assert again.get_string_custom_property("pushed_version") == "2"
