@@ -7,7 +7,12 @@ import os
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 
+from albert_model.evaluation.probe_settings import ProbeSettings
+from albert_model.evaluation.settings import JudgeSettings
+from albert_model.publishing.versions import PushSettings as PackageSettings
+from albert_model.text.documents import DocumentSettings
 from albert_model.text.packing import predictions_per_row
+from albert_model.weights.settings import ReadOptions
 from components import beam_options
 from components.blessed_model import BlessedBefore
 from components.document_gen.component import DocumentGen
@@ -43,7 +48,7 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         input_base=corpus.path,
         pattern=corpus.pattern,
         eval_fraction=corpus.eval_fraction,
-        settings=corpus.document_settings().model_dump_json(),
+        settings=corpus.narrowed(DocumentSettings).model_dump_json(),
         span=None if corpus.span == "latest" else corpus.span,
     )
     start_resolver = _blessed_before(documents.outputs["examples"], "StartResolver")
@@ -112,7 +117,7 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         baseline_model=baseline_resolver.outputs["model"],
         anchor_documents=anchor.outputs["examples"] if anchor else None,
         probe=probe.outputs["probe"] if probe else None,
-        settings=settings.evaluation.judge_settings().model_dump_json(),
+        settings=settings.evaluation.narrowed(JudgeSettings).model_dump_json(),
     )
     # === Publication ===
     export_check = ExportCheck(model=trainer.outputs["model"], model_blessing=evaluator.outputs["blessing"])
@@ -125,7 +130,7 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         documents=documents.outputs["examples"],
         examples=examples.outputs["examples"],
         destination=settings.push.destination,
-        settings=settings.push.package_settings().model_dump_json(),
+        settings=settings.push.narrowed(PackageSettings).model_dump_json(),
     )
     report = Report(
         documents=documents.outputs["examples"],
@@ -173,7 +178,7 @@ def _probe(settings: PipelineSettings, trainer: BaseNode, baseline_resolver: Bas
     return Probe(
         model=trainer.outputs["model"],
         baseline_model=baseline_resolver.outputs["model"],
-        settings=probe.probe_settings().model_dump_json(),
+        settings=probe.narrowed(ProbeSettings).model_dump_json(),
         files_fingerprint=probe.known_fingerprint,
     )
 
@@ -187,7 +192,7 @@ def _anchor_documents(settings: PipelineSettings) -> BaseNode | None:
         input_base=anchor.path,
         pattern=anchor.pattern,
         eval_fraction=0.5,
-        settings=settings.corpus.document_settings().model_dump_json(),
+        settings=settings.corpus.narrowed(DocumentSettings).model_dump_json(),
     ).with_id("AnchorDocuments")
 
 
@@ -198,7 +203,7 @@ def _converter(settings: PipelineSettings) -> BaseNode | None:
         return None
     return HubConverter(
         source=initial.source,
-        options=initial.read_options().model_dump_json(),
+        options=initial.narrowed(ReadOptions).model_dump_json(),
         files_fingerprint=initial.files_fingerprint,
     )
 

@@ -43,9 +43,6 @@ class CorpusSettings(DocumentSettings):
         description="Share of documents that is held out, chosen by a hash of their text.",
     )
 
-    def document_settings(self) -> DocumentSettings:
-        return DocumentSettings(**self.model_dump(include=set(DocumentSettings.model_fields)))
-
 
 class InitialSettings(ReadOptions):
     """Weights to start from where no model is blessed yet. They are converted, and proven to compute the same."""
@@ -58,9 +55,6 @@ class InitialSettings(ReadOptions):
     files_fingerprint: str = pydantic.Field(
         default="", description="Filled in when a run starts: another one when the source's files changed."
     )
-
-    def read_options(self) -> ReadOptions:
-        return ReadOptions(**self.model_dump(include=set(ReadOptions.model_fields)))
 
 
 class AnchorSettings(Settings):
@@ -79,9 +73,6 @@ class OptionalProbeSettings(ProbeSettings):
         default="", description="Filled in when a run starts: another one when the files changed."
     )
 
-    def probe_settings(self) -> ProbeSettings:
-        return ProbeSettings(**self.model_dump(include=set(ProbeSettings.model_fields)))
-
 
 class EvaluationSettings(JudgeSettings):
     __doc__ = JudgeSettings.__doc__
@@ -94,9 +85,6 @@ class EvaluationSettings(JudgeSettings):
         anchor = self.anchor and self.anchor.model_copy(update={"path": change(self.anchor.path)})
         return self.model_copy(update={"anchor": anchor, "probe": self.probe and self.probe.with_paths(change)})
 
-    def judge_settings(self) -> JudgeSettings:
-        return JudgeSettings(**self.model_dump(include=set(JudgeSettings.model_fields)))
-
 
 class PushSettings(PackageSettings):
     """Where blessed encoders go."""
@@ -104,9 +92,6 @@ class PushSettings(PackageSettings):
     destination: str = pydantic.Field(
         min_length=1, description="Folder of the versions, or a path such as gs://bucket/encoders."
     )
-
-    def package_settings(self) -> PackageSettings:
-        return PackageSettings(**self.model_dump(include=set(PackageSettings.model_fields)))
 
 
 class BeamSettings(Settings):
