@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 import pydantic
 
@@ -17,3 +19,16 @@ class Settings(pydantic.BaseModel):
     def narrowed(self, kind: type[Kind]) -> Kind:
         """Those values that a parent class has, as one of it."""
         return kind(**self.model_dump(include=set(kind.model_fields)))
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and values as text, of sections in sections.
+
+    >>> list(dotted({"push": {"keep": 5}, "name": "demo"}))
+    [('push.keep', '5'), ('name', 'demo')]
+    """
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)

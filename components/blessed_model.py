@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from typing import Any
 
 import tensorflow as tf
@@ -79,10 +77,5 @@ def _is_there(model: types.Artifact) -> bool:
 def _before_same_text(documents: types.Artifact, models: list[types.Artifact]) -> list[types.Artifact]:
     """The models up to the first one that was trained on these very documents, whatever files they came in."""
     fingerprint = manifests.read(documents.uri)["fingerprint"]
-    trained = [_training(model)["examples"]["documents_fingerprint"] for model in models]
+    trained = [manifests.read_training(model.uri)["examples"]["documents_fingerprint"] for model in models]
     return models[: trained.index(fingerprint)] if fingerprint in trained else models
-
-
-def _training(model: types.Artifact) -> dict[str, Any]:
-    with tf.io.gfile.GFile(os.path.join(package_folder(model.uri), manifests.TRAINING)) as file:
-        return json.load(file)

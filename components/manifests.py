@@ -10,8 +10,12 @@ from typing import Any
 import tensorflow as tf
 from tfx import types
 
+from components.model_layout import package_folder
+
 FILE_NAME = "manifest.json"
 TRAINING = "training.json"  # in a model's package: how it was trained
+PROBE = "probe.json"  # in a ProbeResult
+EXPORT_CHECK = "export_check.json"  # in the InfraBlessing of ExportCheck
 FORMAT_VERSION = 1
 
 
@@ -31,5 +35,15 @@ def write(artifact: types.Artifact, manifest: Mapping[str, Any]) -> None:
 
 def read(uri: str) -> dict[str, Any]:
     """The manifest of the artifact at `uri`."""
-    with tf.io.gfile.GFile(os.path.join(uri, FILE_NAME)) as file:
+    return read_json(uri, FILE_NAME)
+
+
+def read_training(model_uri: str) -> dict[str, Any]:
+    """How the Model artifact at `model_uri` was trained."""
+    return read_json(package_folder(model_uri), TRAINING)
+
+
+def read_json(folder: str, name: str) -> dict[str, Any]:
+    """A JSON file of an artifact."""
+    with tf.io.gfile.GFile(os.path.join(folder, name)) as file:
         return json.load(file)

@@ -13,6 +13,7 @@ import rich.text
 import rich.tree
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from albert_model.settings import dotted
 from pipeline.lineage import Lineage, NodeRun, Upstream, properties_of, when
 
 # What leads to other models' own lineages; those are listed, newest first, in place of being unfolded here.
@@ -73,7 +74,7 @@ class Made:
             return {}
         patterns = ", ".join(f"{properties['input_base']}/{split.get('pattern', '')}" for split in splits)
         files = {"files": patterns, "fingerprint of files": properties.get("input_fingerprint", "not recorded")}
-        code = dict(flat(properties)).get("custom_config.custom_config.value.code_version")
+        code = dict(dotted(properties)).get("custom_config.custom_config.value.code_version")
         return files | ({"code version": code} if code else {})
 
     @property
@@ -216,7 +217,7 @@ def _lines(made: Made, with_settings: bool) -> Iterator[tuple[str, Any]]:
     yield from ((name, made.facts[name]) for name in _FACTS if _says(name, made.facts.get(name)))
     yield from made.files.items()
     if with_settings and made.maker:
-        for name, value in flat(made.maker.properties):
+        for name, value in dotted(made.maker.properties):
             yield name, value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
 
 
@@ -224,15 +225,6 @@ def _says(name: str, value: Any) -> bool:
     return value not in (None, "") and not (
         name == "span" and value == 0
     )  # statistics have a span that TFX leaves at 0
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted keys and values as text."""
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
 
 
 # === Other formats ===
@@ -319,5 +311,5 @@ def page(told: Story) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals |= {"flat": flat, "earlier_lines": earlier_lines}
+    environment.globals |= {"dotted": dotted, "earlier_lines": earlier_lines}
     return environment.get_template("lineage.html.jinja").render(told=told)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import rich.markup
@@ -16,7 +14,6 @@ import tensorflow as tf
 from albert_model.evaluation import verdict
 from albert_model.evaluation.verdict import THE_MODEL_BEFORE
 from components import manifests
-from components.model_layout import package_folder
 from pipeline.lineage import Lineage, NodeRun
 
 
@@ -53,7 +50,7 @@ def summarize_run(lineage: Lineage, run_id: str) -> RunSummary:
     """Reads the summary of a complete run from its artifacts."""
     nodes = lineage.nodes(run_id)
     trainer, evaluator = nodes["Trainer"], nodes["Evaluator"]
-    training = json.loads(Path(package_folder(trainer.outputs["model"].uri), manifests.TRAINING).read_text())
+    training = manifests.read_training(trainer.outputs["model"].uri)
     examples = manifests.read(nodes["PretrainingExampleGen"].outputs["examples"].uri)
     judged = _verdict(evaluator)
     on_this_text = judged["texts"][0]
@@ -88,7 +85,7 @@ def _start(nodes: dict[str, NodeRun], versions: dict[int, str]) -> str:
 
 
 def _verdict(evaluator: NodeRun) -> dict[str, Any]:
-    return json.loads(Path(evaluator.outputs["evaluation"].uri, verdict.FILE_NAME).read_text())
+    return manifests.read_json(evaluator.outputs["evaluation"].uri, verdict.FILE_NAME)
 
 
 def _with_version(summary: str, evaluator: NodeRun, versions: dict[int, str]) -> str:

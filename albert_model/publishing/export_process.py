@@ -13,9 +13,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import albert_model
 from albert_model.publishing.export_check import CHECKS, Check
 from albert_model.publishing.export_expected import expected_of
+from albert_model.weights.fresh_process import environment
 from albert_model.weights.model import Model
 
 TIME_LIMIT = 3600.0  # seconds, for all checks
@@ -60,7 +60,7 @@ def _run(command: Sequence[str], work: str, time_limit: float) -> tuple[str, str
         process = subprocess.Popen(
             command,
             cwd=work,
-            env=_environment(),
+            env=environment(HF_HUB_OFFLINE="1", TF_CPP_MIN_LOG_LEVEL="2"),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
@@ -82,14 +82,6 @@ def _words(returncode: int) -> str:
         with contextlib.suppress(ValueError):
             return f"was killed by {signal.Signals(-returncode).name}"
     return f"ended with status {returncode}"
-
-
-def _environment() -> dict[str, str]:
-    """As here, but on the processor, with this project's code, and without a network for transformers."""
-    root = str(Path(albert_model.__file__).parents[1])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    fixed = {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow", "HF_HUB_OFFLINE": "1"}
-    return os.environ | fixed | {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def _judge(results: Path, how: str, stderr: str, seconds: float) -> list[Check]:

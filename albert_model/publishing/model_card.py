@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 
 from albert_model.config import AlbertConfig
+from albert_model.evaluation.verdict import THIS_TEXT
 from albert_model.publishing.versions import PushSettings
 from albert_model.text.tokenizer import Tokenizer
 from albert_model.training.settings import TrainingSettings
@@ -121,7 +122,7 @@ def _example_ids(tokenizer: Tokenizer) -> list[int]:
 
 def _domains(verdict: Mapping[str, Any]) -> list[str]:
     """Of the text that was trained on; the other texts may have more."""
-    found = [text["domain"] for text in verdict["texts"] if text["text"] == "this text" and text["domain"]]
+    found = [text["domain"] for text in verdict["texts"] if text["text"] == THIS_TEXT and text["domain"]]
     return sorted(set(found))
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from albert_model.errors import InputError
+from albert_model.weights.archive import sha256_of
 
 _log = logging.getLogger("albert.push")
 _CHUNK = 8 * 1024 * 1024
@@ -129,7 +130,7 @@ class Disk:
     def digest(self, path: str) -> str:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return "no file"  # a link, a pipe
-        return _digest(self.chunks(path))
+        return sha256_of(path)
 
     def make_all(self, folder: str) -> None:
         os.makedirs(folder, exist_ok=True)
@@ -180,13 +181,6 @@ class Disk:
             yield
         finally:
             lock.release()
-
-
-def _digest(chunks: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 # === Elsewhere ===
@@ -269,7 +263,10 @@ class Elsewhere:
                 yield chunk
 
     def digest(self, path: str) -> str:
-        return _digest(self.chunks(path))
+        digest = hashlib.sha256()
+        for chunk in self.chunks(path):
+            digest.update(chunk)
+        return digest.hexdigest()
 
     @_changes
     def make_all(self, folder: str) -> None:

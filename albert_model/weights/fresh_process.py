@@ -13,13 +13,17 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
 _LINES = 20  # of what the process said, where it failed
-# The same devices and the same order of sets wherever it runs.
-_ENVIRONMENT = {
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "KERAS_BACKEND": "tensorflow",
-    "PYTHONHASHSEED": "0",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
+
+
+def environment(**more: str) -> dict[str, str]:
+    """That of a process with this project's code: as here, but on the processor, whatever is here.
+
+    Args:
+      more: variables besides.
+    """
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    fixed = {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow", "PYTHONPATH": os.pathsep.join(paths)}
+    return os.environ | fixed | more
 
 
 def write_saved_model(package: str | Path, path: str | Path) -> None:
@@ -32,10 +36,9 @@ def write_saved_model(package: str | Path, path: str | Path) -> None:
     Raises:
       RuntimeError: the process failed; says why.
     """
-    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(paths)}
+    same_order = environment(PYTHONHASHSEED="0", TF_CPP_MIN_LOG_LEVEL="3")  # of sets
     command = [sys.executable, "-P", "-m", __name__, str(Path(package).absolute()), str(Path(path).absolute())]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
+    done = subprocess.run(command, env=same_order, capture_output=True, text=True, errors="replace")
     if done.returncode:
         said = "\n".join(done.stderr.splitlines()[-_LINES:])
         raise RuntimeError(f"{path}: the process that writes it ended with code {done.returncode}.\n{said}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import posixpath
 import tempfile
@@ -14,15 +13,14 @@ from tfx import types
 from tfx.components.util import model_utils
 
 from albert_model.config import AlbertConfig
+from albert_model.evaluation import verdict as verdicts
 from albert_model.publishing import model_card, stores
 from albert_model.publishing.versions import PushSettings, Versions
 from albert_model.text.tokenizer import Tokenizer, read_vocabulary
 from albert_model.weights.package import CONFIG, VOCABULARY
 from components import manifests
-from components.model_layout import package_folder
 
 _log = logging.getLogger("albert.push")
-_VERDICT = "verdict.json"
 _DOCUMENTS_KEPT = ("documents", "train_documents", "eval_documents", "fingerprint")
 
 
@@ -86,13 +84,13 @@ def _tell(versions: Versions, number: int, is_new: bool) -> None:
 
 
 def _facts(said: PushSettings, artifacts: dict[str, types.Artifact], versions: Versions) -> model_card.CardFacts:
-    verdict = _json(artifacts["evaluation"].uri, _VERDICT)
+    verdict = manifests.read_json(artifacts["evaluation"].uri, verdicts.FILE_NAME)
     config, tokenizer = _config_and_tokenizer(artifacts["encoder package"].uri)
     return model_card.CardFacts(
         settings=said,
         config=config,
         tokenizer=tokenizer,
-        training=_json(package_folder(artifacts["model"].uri), manifests.TRAINING),
+        training=manifests.read_training(artifacts["model"].uri),
         verdict=verdict,
         spans=_spans(artifacts["documents"]),
         documents=manifests.read(artifacts["documents"].uri),
@@ -132,7 +130,3 @@ def _spans(documents: types.Artifact) -> list[int]:
     """The span that ExampleGen's driver wrote down; none for text that has none."""
     span = documents.get_custom_property("span")
     return [int(float(span))] if span not in (None, "") else []
-
-
-def _json(folder: str, name: str) -> dict[str, Any]:
-    return json.loads(stores.read(stores.store_of(folder), posixpath.join(folder, name)))

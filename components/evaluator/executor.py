@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from albert_model.evaluation.settings import JudgeSettings
 from albert_model.evaluation.verdict import TextFigures, Verdict
 from albert_model.evaluation.word_order import word_order
 from albert_model.text.documents import SPLITS
+from components import manifests
 from components.evaluator import metrics
 from components.evaluator.texts import (
     HELD_OUT,
@@ -59,9 +59,10 @@ class Executor(BaseBeamExecutor):
         models = {name: ScoredModel.of(model) for name, model in zip(names, [candidate, *baselines], strict=False)}
         texts = list(_texts(input_dict, models.get(_BASELINE)))
 
-        scores = self._score(models, texts, evaluation.uri)
+        gone: dict[str, ScoresOfText] = {name: {} for name in models}
+        scores = self._score(models, [text for text in texts if is_there(text)], evaluation.uri)
         verdict = verdicts.judge(
-            [figures for text in texts for figures in _figures(text.name, scores[text.name], settings.confidence)],
+            [f for text in texts for f in _figures(text.name, scores.get(text.name, gone), settings.confidence)],
             settings,
             _comparison(models),
             baselines[0].uri if baselines else None,
@@ -84,7 +85,7 @@ class Executor(BaseBeamExecutor):
         }
         folders = {(t.name, m): os.path.join(uri, t.name.replace(" ", "_"), m) for t in texts for m in models}
         with self._make_beam_pipeline() as pipeline:
-            for text in filter(is_there, texts):
+            for text in texts:
                 for name, model in models.items():
                     label = f"{text.name}, {name}"
                     _ = (
@@ -96,10 +97,7 @@ class Executor(BaseBeamExecutor):
                             eval_config=config, eval_shared_model=loaded[name], output_path=folders[text.name, name]
                         )
                     )
-        return {
-            text.name: {m: metrics.load_scores(folders[text.name, m]) if is_there(text) else {} for m in models}
-            for text in texts
-        }
+        return {t.name: {m: metrics.load_scores(folders[t.name, m]) for m in models} for t in texts}
 
 
 def _to_arrow():
@@ -146,10 +144,7 @@ def _figures(text: str, scores: Mapping[str, ScoresOfText], confidence: float) -
 
 
 def _probe(artifacts: list[types.Artifact] | None) -> dict[str, Any] | None:
-    if not artifacts:
-        return None
-    with tf.io.gfile.GFile(os.path.join(artifact_utils.get_single_uri(artifacts), "probe.json")) as file:
-        return json.load(file)
+    return manifests.read_json(artifact_utils.get_single_uri(artifacts), manifests.PROBE) if artifacts else None
 
 
 def _bless(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -74,8 +73,7 @@ class ScoredModel:
           InputError: it is of an earlier version of this project.
         """
         package = package_folder(artifact.uri)
-        with tf.io.gfile.GFile(os.path.join(package, manifests.TRAINING)) as file:
-            training = json.load(file)
+        training = manifests.read_training(artifact.uri)
         examples = training["examples"]
         if "documents_uri" not in examples:
             raise InputError(

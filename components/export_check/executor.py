@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from tfx import types
 from tfx.components.util import model_utils
@@ -15,10 +14,10 @@ from tfx.components.util import model_utils
 from albert_model.publishing.export_check import Check
 from albert_model.publishing.export_process import check_export, passed
 from albert_model.weights import package as packages
+from components import manifests
 from components.model_layout import package_folder
 
 _log = logging.getLogger("albert.export")
-REPORT = "export_check.json"
 # What tfx/components/infra_validator/executor.py writes, and TFX's Pusher reads.
 _BLESSED = "blessed"
 _FILES = {True: "INFRA_BLESSED", False: "INFRA_NOT_BLESSED"}
@@ -51,18 +50,15 @@ def check(
     _tell(checks)
 
 
-def read(infra_blessing_uri: str) -> dict[str, Any]:
-    """`export_check.json` of an artifact: `passed`, and of each of `checks` its `name`, `passed`, `said`, `seconds`."""
-    return json.loads(Path(infra_blessing_uri, REPORT).read_text())
-
-
 def _finish(infra_blessing: types.Artifact, checks: Sequence[Check]) -> None:
-    """Writes the report, and marks the artifact."""
+    """Writes `export_check.json` (`passed`, and `checks` with the fields of `Check`), and marks the artifact."""
     folder = Path(infra_blessing.uri)
     folder.mkdir(parents=True, exist_ok=True)
     blessed = passed(checks)
     report = {"passed": blessed, "checks": [asdict(check) for check in checks]}
-    (folder / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / manifests.EXPORT_CHECK).write_text(
+        json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     (folder / _FILES[blessed]).write_text("")
     infra_blessing.set_int_custom_property(_BLESSED, int(blessed))
 

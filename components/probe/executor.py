@@ -12,10 +12,10 @@ from albert_model.evaluation.probe import ProbeScores, report, run_probe
 from albert_model.evaluation.probe_data import ProbeData, read_data
 from albert_model.evaluation.probe_settings import ProbeSettings
 from albert_model.weights import package
+from components import manifests
 from components.model_layout import package_folder
 
 _log = logging.getLogger("albert.probe")
-FILE = "probe.json"
 
 
 def run(probe: types.Artifact, model: types.Artifact, baseline: types.Artifact | None, settings: str) -> None:
@@ -30,7 +30,9 @@ def run(probe: types.Artifact, model: types.Artifact, baseline: types.Artifact |
     before = None if baseline is None else _scores(baseline, said, data, "model before")
     Path(probe.uri).mkdir(parents=True, exist_ok=True)
     found = report(said, data, candidate, before)
-    Path(probe.uri, FILE).write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    Path(probe.uri, manifests.PROBE).write_text(
+        json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     _tell(data, candidate, before)
 
 

@@ -7,11 +7,9 @@ from typing import Any
 
 import pydantic
 
+from components import manifests
 from components.report.parts import Artifacts, LeftOut, part, read_json
 from components.report.verdict_file import Number
-
-EXPORT_CHECK = "export_check.json"
-PROBE = "probe.json"
 
 
 class ExportCheck(pydantic.BaseModel):
@@ -47,12 +45,12 @@ class Probe(pydantic.BaseModel):
 
 @part("Checks of the export", "infra_blessing")
 def export_checks(artifacts: Artifacts) -> ExportChecks:
-    return ExportChecks.model_validate(read_json(os.path.join(artifacts["infra_blessing"].uri, EXPORT_CHECK)))
+    return ExportChecks.model_validate(read_json(os.path.join(artifacts["infra_blessing"].uri, manifests.EXPORT_CHECK)))
 
 
 @part("Probe", "probe")
 def _probe_file(artifacts: Artifacts) -> Probe:
-    return Probe.model_validate(read_json(os.path.join(artifacts["probe"].uri, PROBE)))
+    return Probe.model_validate(read_json(os.path.join(artifacts["probe"].uri, manifests.PROBE)))
 
 
 def probe(artifacts: Artifacts, in_verdict: dict[str, Any] | None) -> Probe | LeftOut:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from albert_model.settings import dotted
 from albert_model.weights.package import CONFIG
 from components.model_layout import package_folder
 from components.report.parts import Artifacts, LeftOut, part, read_json
@@ -160,14 +161,4 @@ def settings_used(given: str, from_artifacts: Mapping[str, Mapping[str, Any]]) -
         content = json.loads(given)
         sections = {key: value for key, value in content.items() if isinstance(value, dict)}
         sections = {"pipeline": {k: v for k, v in content.items() if k not in sections}, **sections}
-    return {name: list(_flat(values)) for name, values in sections.items() if values}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows = []
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            rows += _flat(value, f"{prefix}{key}.")
-        else:
-            rows.append((f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)))
-    return rows
+    return {name: list(dotted(values)) for name, values in sections.items() if values}

@@ -12,8 +12,7 @@ import tensorflow as tf
 
 from albert_model.config import describe
 from albert_model.errors import InputError
-
-FILE_NAME = "verdict.json"
+from albert_model.evaluation.verdict import FILE_NAME
 
 
 def _finite(value: Any) -> Any:

@@ -12,7 +12,7 @@ from tfx.types.standard_component_specs import INFRA_BLESSING_KEY, MODEL_BLESSIN
 from albert_model.publishing.export_check import CHECKS
 from albert_model.weights import package
 from albert_model.weights.model import Model
-from components import EncoderPackage
+from components import EncoderPackage, manifests
 from components.export_check import executor
 from components.export_check.component import ExportCheck
 from components.model_layout import package_folder
@@ -65,7 +65,7 @@ def test_a_blessed_model_s_package_is_written_and_checked(model, tmp_path, caplo
         run = run_components(tmp_path / "root", [trained, check])["ExportCheck"]
     made, infra = run.outputs["package"], run.outputs["infra_blessing"]
     assert (made.type, infra.type) == (EncoderPackage.TYPE_NAME, "InfraBlessing")
-    report = executor.read(infra.uri)
+    report = manifests.read_json(infra.uri, "export_check.json")
     assert report["passed"] is True
     assert [check["name"] for check in report["checks"]] == list(CHECKS)
     assert all(check.keys() == {"name", "passed", "said", "seconds"} for check in report["checks"])
@@ -84,7 +84,7 @@ def test_a_model_that_is_not_blessed_gets_no_package(outputs, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "albert.export"):
         executor.check(made, infra, trained, refused, 10)
     assert list(Path(made.uri).iterdir()) == []
-    assert executor.read(infra.uri) == {"passed": False, "checks": []}
+    assert manifests.read_json(infra.uri, "export_check.json") == {"passed": False, "checks": []}
     assert (Path(infra.uri) / "INFRA_NOT_BLESSED").is_file()
     assert not is_pushed(infra)
     assert [record.getMessage() for record in caplog.records] == ["no package written: the model was not blessed"]

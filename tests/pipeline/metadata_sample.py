@@ -64,7 +64,7 @@ class Writer:
 
     def _artifact(self, maker: str, kind: str, properties: dict) -> mlmd.Artifact:
         type_id = self.store.put_artifact_type(mlmd.ArtifactType(name=kind))
-        artifact = mlmd.Artifact(type_id=type_id, uri=f"/root/{maker}/{HOSTILE}/{self.runs}")
+        artifact = mlmd.Artifact(type_id=type_id, uri=f"/runs/{maker}/{HOSTILE}/{self.runs}")
         _set(artifact, {"tfx_version": "1.21.0", **properties})
         return artifact
 

@@ -221,7 +221,7 @@ def test_runs_table(store):
 def test_show(store):
     shown = told("show", "2026-01-01", "--root", store.parent)
     assert shown.startswith("run 2026-01-01T00\nDocumentGen  complete, ")
-    assert "  ← base_model: Model 2  /root/InitialModel/" in shown
+    assert "  ← base_model: Model 2  /runs/InitialModel/" in shown
     assert "EncoderPusher  failed" in told("show", "latest", "--root", store.parent)
     assert "is the beginning of 2 runs" in refused("show", "2026-01-02", "--root", store.parent)
     assert "There is no run 2027" in refused("show", "2027", "--root", store.parent)
