@@ -21,7 +21,9 @@ from albert_model.text.settings import ExampleSettings
 from albert_model.text.vocabulary_training import TokenizerSettings
 from albert_model.training.settings import TrainingSettings
 from albert_model.weights.settings import ReadOptions
+from pipeline.cloud.settings import CloudSettings
 from pipeline.metadata_settings import MetadataSettings
+from pipeline.schedule.settings import ScheduleSettings
 
 
 class CorpusSettings(DocumentSettings):
@@ -128,6 +130,8 @@ class PipelineSettings(Settings):
     push: PushSettings
     beam: BeamSettings = BeamSettings()
     metadata: MetadataSettings = MetadataSettings()
+    schedule: ScheduleSettings | None = None
+    cloud: CloudSettings | None = None
 
     @pydantic.model_validator(mode="after")
     def _lengths_fit(self) -> PipelineSettings:
