@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from pipeline import examples_cli, lineage_cli, pretraining_cli, versions_cli, weights_cli
+from pipeline import examples_cli, lineage_cli, pipeline_options, pretraining_cli, versions_cli, weights_cli
+from pipeline.cloud import cli as cloud_cli
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -41,40 +42,18 @@ for _command in (
 
 @main.group()
 def pipeline() -> None:
-    """Runs pipelines, and tells of their runs, of what versions were made from, and of settings."""
+    """Runs pipelines, here and elsewhere, and tells of their runs, of what versions were made from, of settings."""
 
 
-for _command in lineage_cli.COMMANDS:
+for _command in (*lineage_cli.COMMANDS, *cloud_cli.COMMANDS):
     pipeline.add_command(_command)
 
 
-def _overrides(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    import yaml
-
-    overrides = {}
-    for value in values:
-        key, equals, text = value.partition("=")
-        if not (key and equals):
-            raise click.BadParameter(f"{value!r} should be KEY=VALUE, such as training.max_steps=100")
-        try:
-            overrides[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise click.BadParameter(f"{text!r}, the value of {key}, is not YAML") from error
-    return overrides
-
-
 @pipeline.command()
-@click.option("--config", required=True, metavar="FILE", help="The pipeline's YAML file.")
+@pipeline_options.config
 @click.option("--span", "spans", type=int, multiple=True, metavar="N", help="Span to train on; several: one run each.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=_overrides,
-    help="Goes before the file's value; the key is dotted.",
-)
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@pipeline_options.overrides
+@pipeline_options.debug
 def run(config: str, spans: tuple[int, ...], overrides: dict[str, Any], debug: bool) -> None:
     """Runs a pipeline on this machine.
 

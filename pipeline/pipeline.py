@@ -26,22 +26,24 @@ from components.probe.component import Probe
 from components.report.component import Report
 from components.statistics_before import StatisticsBefore
 from components.tokenizer_trainer.component import TokenizerTrainer
+from pipeline.cloud import nodes
+from pipeline.cloud.settings import Target
 from pipeline.settings import PipelineSettings
 
 
-def create_pipeline(settings: PipelineSettings) -> tfx.dsl.Pipeline:
+def create_pipeline(settings: PipelineSettings, target: Target = "local") -> tfx.dsl.Pipeline:
     """The pipeline of these settings. Reads no file, and of the environment only a MySQL store's password."""
     return tfx.dsl.Pipeline(
         pipeline_name=settings.name,
         pipeline_root=settings.root,
-        components=_components(settings),
+        components=_components(settings, target),
         enable_cache=True,
-        metadata_connection_config=settings.metadata.connection(settings.root),
-        beam_pipeline_args=beam_options.for_components(settings.beam.args),
+        metadata_connection_config=settings.metadata.connection(settings.root) if target == "local" else None,
+        beam_pipeline_args=beam_options.for_components(settings.beam_args(target)),
     )
 
 
-def _components(settings: PipelineSettings) -> list[BaseNode]:
+def _components(settings: PipelineSettings, target: Target) -> list[BaseNode]:
     # === Text to examples ===
     corpus = settings.corpus
     documents = DocumentGen(
@@ -51,12 +53,12 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         settings=corpus.narrowed(DocumentSettings).model_dump_json(),
         span=None if corpus.span == "latest" else corpus.span,
     )
-    start_resolver = _blessed_before(documents.outputs["examples"], "StartResolver")
+    start = _start(settings, target, documents)
     converter = _converter(settings)
     initial = InitialModel(
         model_config=settings.model.model_dump_json(),
         extend_vocabulary=settings.tokenizer.extend,
-        blessed_model=start_resolver.outputs["model"] if settings.start == "latest" else None,
+        blessed_model=start.outputs["model"] if start else None,
         converted_model=converter.outputs["model"] if converter else None,
     )
     tokenizer = TokenizerTrainer(
@@ -87,13 +89,10 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         },
         materialize=False,
     )
-    statistics_before = tfx.dsl.Resolver(
-        strategy_class=StatisticsBefore,
-        statistics=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ExampleStatistics),
-        reference=statistics.outputs["statistics"],
-    ).with_id("StatisticsResolver")
+    statistics_before = _statistics_before(statistics) if target == "local" else None
     # === Model ===
-    trainer = tfx.components.Trainer(
+    trainer_class, job = nodes.trainer_of(settings, target)
+    trainer = trainer_class(
         run_fn="components.trainer_module.run_fn",
         examples=examples.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
@@ -105,16 +104,17 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
             "model_config": settings.model.model_dump_json(),
             "settings": settings.training.model_dump_json(),
             "checkpoint_root": os.path.join(settings.root, "checkpoints"),
+            **job,
         },
     )
-    baseline_resolver = _blessed_before(trainer.outputs["model"], "BaselineResolver")
-    probe = _probe(settings, trainer, baseline_resolver)
+    baseline = _baseline(settings, target, trainer)
+    probe = _probe(settings, trainer, baseline)
     anchor = _anchor_documents(settings)
     evaluator = Evaluator(
         model=trainer.outputs["model"],
         examples=examples.outputs["examples"],
         documents=documents.outputs["examples"],
-        baseline_model=baseline_resolver.outputs["model"],
+        baseline_model=baseline.outputs["model"],
         anchor_documents=anchor.outputs["examples"] if anchor else None,
         probe=probe.outputs["probe"] if probe else None,
         settings=settings.evaluation.narrowed(JudgeSettings).model_dump_json(),
@@ -136,7 +136,7 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         documents=documents.outputs["examples"],
         examples=examples.outputs["examples"],
         statistics=statistics.outputs["statistics"],
-        previous_statistics=statistics_before.outputs["statistics"],
+        previous_statistics=statistics_before.outputs["statistics"] if statistics_before else None,
         schema=schema.outputs["schema"],
         anomalies=validator.outputs["anomalies"],
         model=trainer.outputs["model"],
@@ -148,36 +148,39 @@ def _components(settings: PipelineSettings) -> list[BaseNode]:
         pushed_model=pusher.outputs["pushed_model"],
         settings=settings.model_dump_json(),
     )
-    return [
-        documents,
-        *([start_resolver] if settings.start == "latest" else []),
-        *([converter] if converter else []),
-        initial,
-        tokenizer,
-        examples,
-        statistics,
-        statistics_before,
-        schema,
-        validator,
-        transform,
-        trainer,
-        baseline_resolver,
-        *(node for node in (probe, anchor) if node),
-        evaluator,
-        export_check,
-        pusher,
-        report,
+    nodes_ = [
+        *(documents, start, converter, initial, tokenizer, examples),
+        *(statistics, statistics_before, schema, validator, transform),
+        *(trainer, baseline, probe, anchor, evaluator),
+        *(export_check, pusher, report),
     ]
+    return [node for node in nodes_ if node is not None]
 
 
-def _probe(settings: PipelineSettings, trainer: BaseNode, baseline_resolver: BaseNode) -> BaseNode | None:
+def _start(settings: PipelineSettings, target: Target, documents: BaseNode) -> BaseNode | None:
+    """Finds the model that training starts from."""
+    if settings.start == "random":
+        return None
+    if target == "local":
+        return _blessed_before(documents.outputs["examples"], "StartResolver")
+    return nodes.start_model(settings, target, documents.outputs["examples"])
+
+
+def _baseline(settings: PipelineSettings, target: Target, trainer: BaseNode) -> BaseNode:
+    """Finds the model that the new one is compared with."""
+    if target == "local":
+        return _blessed_before(trainer.outputs["model"], "BaselineResolver")
+    return nodes.baseline_model(settings, trainer.outputs["model"])
+
+
+def _probe(settings: PipelineSettings, trainer: BaseNode, baseline: BaseNode) -> BaseNode | None:
     """Compares both models on a labelled set, if there is one."""
     probe = settings.evaluation.probe
     if probe is None:
         return None
     return Probe(
         model=trainer.outputs["model"],
-        baseline_model=baseline_resolver.outputs["model"],
+        baseline_model=baseline.outputs["model"],
         settings=probe.narrowed(ProbeSettings).model_dump_json(),
         files_fingerprint=probe.known_fingerprint,
     )
@@ -215,3 +218,11 @@ def _blessed_before(reference: tfx.dsl.Channel, name: str) -> tfx.dsl.Resolver:
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
         reference=reference,
     ).with_id(name)
+
+
+def _statistics_before(statistics: BaseNode) -> tfx.dsl.Resolver:
+    return tfx.dsl.Resolver(
+        strategy_class=StatisticsBefore,
+        statistics=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ExampleStatistics),
+        reference=statistics.outputs["statistics"],
+    ).with_id("StatisticsResolver")

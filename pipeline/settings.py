@@ -17,16 +17,17 @@ from albert_model.evaluation.settings import JudgeSettings
 from albert_model.publishing.versions import PushSettings as PackageSettings
 from albert_model.settings import Settings
 from albert_model.text.documents import DocumentSettings
+from albert_model.text.mixing import MixingSettings
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.vocabulary_training import TokenizerSettings
 from albert_model.training.settings import TrainingSettings
 from albert_model.weights.settings import ReadOptions
-from pipeline.cloud.settings import CloudSettings
+from pipeline.cloud.settings import CloudSettings, Target
 from pipeline.metadata_settings import MetadataSettings
 from pipeline.schedule.settings import ScheduleSettings
 
 
-class CorpusSettings(DocumentSettings):
+class CorpusSettings(MixingSettings, DocumentSettings):
     """Where the text is, and how it becomes documents."""
 
     path: str = pydantic.Field(min_length=1, description="Folder of the spans.")
@@ -36,13 +37,18 @@ class CorpusSettings(DocumentSettings):
         "folder between the span and the file is the domain.",
     )
     span: int | Literal["latest"] = pydantic.Field(
-        default="latest", description="The span to train on. latest: the highest number there is."
+        default="latest",
+        description="The span to train on; a date is its days since 1970-01-01. latest: the highest number there is.",
     )
     eval_fraction: float = pydantic.Field(
         default=0.1,
         ge=0.001,
         le=0.999,
         description="Share of documents that is held out, chosen by a hash of their text.",
+    )
+    older_files_fingerprint: str = pydantic.Field(
+        default="",
+        description="Filled in when a run starts: another one when files changed that `window` or `replay` reads.",
     )
 
 
@@ -141,6 +147,11 @@ class PipelineSettings(Settings):
                 f"max_position_embeddings {self.model.max_position_embeddings} of the model"
             )
         return self
+
+    def beam_args(self, target: Target) -> tuple[str, ...]:
+        """Beam's options there."""
+        there = None if target == "local" or self.cloud is None else self.cloud.beam_args
+        return self.beam.args if there is None else there
 
     def with_span(self, span: int | Literal["latest"]) -> PipelineSettings:
         return self.model_copy(update={"corpus": self.corpus.model_copy(update={"span": span})})

@@ -1,0 +1,60 @@
+"""Looks through the manifests of pushed versions."""
+
+from __future__ import annotations
+
+import logging
+
+import tensorflow as tf
+from tfx import types
+
+from albert_model.publishing.versions import Version, Versions
+from components import manifests
+from components.model_layout import NO_MODEL, holds_model_at
+
+_log = logging.getLogger("albert.published")
+
+
+def find(
+    model: types.Artifact,
+    destination: str,
+    base_model: str = "",
+    documents: types.Artifact | None = None,
+    candidate: types.Artifact | None = None,
+) -> None:
+    """Makes `model` point to the artifact that was found, or says in it that there is none."""
+    uri = base_model or _published(destination, documents, candidate)
+    if uri:
+        _log.info("the model before: %s", uri)
+        model.uri = uri
+        return
+    _log.info("no model is published at %s yet", destination)
+    tf.io.gfile.makedirs(model.uri)
+    manifests.write(model, {"source": NO_MODEL})
+
+
+def _published(destination: str, documents: types.Artifact | None, candidate: types.Artifact | None) -> str | None:
+    served = _served(destination)
+    if candidate is not None:
+        served = [version for version in served if _model_of(version) != candidate.uri]
+    if documents is not None:
+        served = before_text(served, manifests.read(documents.uri)["fingerprint"])
+    return next((uri for version in reversed(served) if holds_model_at(uri := _model_of(version))), None)
+
+
+def _served(destination: str) -> list[Version]:
+    """Up to the one that `latest` names: later ones were rolled back."""
+    if not tf.io.gfile.exists(destination):
+        return []
+    versions = [version for version in Versions(destination).all() if version.manifest]
+    latest = max((version.number for version in versions if version.is_latest), default=0)
+    return [version for version in versions if version.number <= latest]
+
+
+def before_text(versions: list[Version], fingerprint: str) -> list[Version]:
+    """Those before the first that was made of the same text."""
+    texts = [(version.manifest or {}).get("documents", {}).get("fingerprint") for version in versions]
+    return versions[: texts.index(fingerprint)] if fingerprint in texts else versions
+
+
+def _model_of(version: Version) -> str:
+    return (version.manifest or {})["lineage"]["model"]

@@ -1,0 +1,81 @@
+"""What is another node on Vertex AI and Kubeflow than on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfx import v1 as tfx
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.extensions.google_cloud_ai_platform import constants
+from tfx.extensions.google_cloud_ai_platform.trainer import component as vertex_trainer
+from tfx.extensions.google_cloud_ai_platform.trainer import executor as vertex_executor
+from tfx.types import BaseChannel
+
+from albert_model.errors import InputError
+from components.published_model.component import PublishedModel
+from pipeline.cloud.settings import CloudSettings, Target, WorkerPoolSettings
+from pipeline.settings import PipelineSettings
+
+BASE_MODEL = "base_model"  # Kubeflow's parameters
+SPAN_RANGE = "span_range"
+
+
+def start_model(settings: PipelineSettings, target: Target, documents: BaseChannel) -> BaseNode:
+    """The published model that training starts from."""
+    is_parameter = target == "kfp"
+    return PublishedModel(
+        documents=documents,
+        destination=settings.push.destination,
+        base_model=tfx.dsl.experimental.RuntimeParameter(name=BASE_MODEL, ptype=str, default="")
+        if is_parameter
+        else "",
+    ).with_id("StartModel")
+
+
+def baseline_model(settings: PipelineSettings, candidate: BaseChannel) -> BaseNode:
+    """The published model that a new one is compared with."""
+    return PublishedModel(candidate=candidate, destination=settings.push.destination, base_model="").with_id(
+        "BaselineModel"
+    )
+
+
+def trainer_of(settings: PipelineSettings, target: Target) -> tuple[type[BaseNode], dict[str, Any]]:
+    """Trainer's class, and what its `custom_config` has besides: where it is a custom job of Vertex AI, the job."""
+    cloud = settings.cloud
+    if target != "vertex" or cloud is None or cloud.trainer is None:
+        return tfx.components.Trainer, {}
+    if cloud.project is None:
+        raise InputError("cloud.project: cloud.trainer needs it. Name the project that the custom job runs in.")
+    return vertex_trainer.Trainer, {
+        constants.ENABLE_VERTEX_KEY: True,
+        constants.VERTEX_REGION_KEY: cloud.region,
+        vertex_executor.TRAINING_ARGS_KEY: {
+            "project": cloud.project,
+            "display_name": f"{settings.name}-trainer",
+            "job_spec": _custom_job(cloud, cloud.trainer),
+        },
+    }
+
+
+def _custom_job(cloud: CloudSettings, pools: WorkerPoolSettings) -> dict[str, Any]:
+    """A `CustomJobSpec`: pool 0 is the chief, pool 1 the workers; Vertex AI sets TF_CONFIG from them."""
+    machine: dict[str, Any] = {"machine_type": pools.machine_type}
+    if pools.accelerator:
+        machine |= {"accelerator_type": pools.accelerator, "accelerator_count": pools.accelerators}
+    image = {"image_uri": cloud.images.get("Trainer", cloud.image)}
+    counts = [1, pools.workers] if pools.workers else [1]
+    job: dict[str, Any] = {
+        "worker_pool_specs": [
+            {"machine_spec": machine, "replica_count": count, "container_spec": dict(image)} for count in counts
+        ]
+    }
+    if cloud.service_account:
+        job["service_account"] = cloud.service_account
+    if cloud.network:
+        job["network"] = cloud.network
+    return job
+
+
+def parameters(settings: PipelineSettings, target: Target) -> dict[str, Any]:
+    """Values of the specification's parameters. TFX loses the defaults of parameters when it compiles."""
+    return {BASE_MODEL: ""} if target == "kfp" and settings.start == "latest" else {}
