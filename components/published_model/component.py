@@ -16,9 +16,9 @@ def PublishedModel(
 ):
     """Finds the model to start from (for `documents`) or to compare with (for a `candidate`) among pushed versions.
 
-    It stands where a local run has a resolver with `components.blessed_model.BlessedBefore`: Vertex AI and Kubeflow know
-    no resolver but their own, which would give the model that was blessed on this very text when a run is repeated.
-    This one's answer is cached with the text or the candidate, so a repeated run is found in the cache.
+    It stands where a local run has a resolver with `components.blessed_model.BlessedBefore`: Vertex AI knows no
+    resolver but its own, which would give the model that was blessed on this very text when a run is repeated, and
+    Kubeflow none. This one's answer is cached with the text or the candidate, so a repeated run is found in the cache.
 
     Inputs, one of them:
       documents: of DocumentGen.

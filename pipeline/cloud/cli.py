@@ -19,7 +19,9 @@ from pipeline.cloud.settings import Target
 @pipeline_options.span
 @pipeline_options.overrides
 @pipeline_options.debug
-def compile_(target: Target, config: str, output: str, span: int | None, overrides: dict[str, Any], debug: bool) -> None:
+def compile_(
+    target: Target, config: str, output: str, span: int | None, overrides: dict[str, Any], debug: bool
+) -> None:
     """Compiles a pipeline for Vertex AI or Kubeflow, without running anything.
 
     Vertex AI finds the newest span when it runs. Kubeflow can't: its span is the newest one now.
