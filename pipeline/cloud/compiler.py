@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from albert_model.errors import InputError
+from pipeline.cloud.settings import Target
 from pipeline.settings import PipelineSettings
-
-CloudTarget = Literal["vertex", "kfp"]
 
 
 def compile_pipeline(
-    settings: PipelineSettings, target: CloudTarget, parameters: dict[str, Any] | None = None
+    settings: PipelineSettings, target: Target, parameters: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The pipeline as a job: `pipelineSpec`, and `runtimeConfig` with root and parameters.
 

@@ -68,7 +68,7 @@ def _set_resources(spec: dict[str, Any], cloud: CloudSettings) -> None:
     components = {label.removesuffix("_executor"): executor for label, executor in executors.items()}
     if unknown := sorted({*cloud.resources, *cloud.images} - {DEFAULT} - set(components)):
         raise InputError(
-            f"cloud.resources, cloud.images: the pipeline has no component {unknown[0]}; it has {', '.join(components)}."
+            f"cloud.resources, cloud.images: there is no component {unknown[0]}; there are {', '.join(components)}."
         )
     for name, executor in components.items():
         wanted = cloud.resources.get(name, cloud.resources.get(DEFAULT))
@@ -77,8 +77,8 @@ def _set_resources(spec: dict[str, Any], cloud: CloudSettings) -> None:
 
 
 def _resources(wanted: ResourceSettings) -> dict[str, Any]:
-    """A `ResourceSpec`. Each limit stands twice, as kfp's own compiler writes it: Vertex AI reads the older fields (memory
-    in gigabytes, 10⁹), newer Kubeflow the text.
+    """A `ResourceSpec`. Each limit stands twice, as kfp's own compiler writes it: Vertex AI reads the older fields
+    (memory in gigabytes, 10⁹ bytes), newer Kubeflow the text.
     """
     spec: dict[str, Any] = {}
     if wanted.cpu is not None:
