@@ -9,12 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 ALBERT = ROOT / ".venv" / "bin" / "albert"
-_QUICK = {"examples.dupe_factor": 3}
-_QUICK |= {"training.max_steps": 200, "training.warmup_steps": 20, "training.checkpoint_every": 50}
+QUICK = {"examples.dupe_factor": 3}
+QUICK |= {"training.max_steps": 200, "training.warmup_steps": 20, "training.checkpoint_every": 50}
 
 
 def demo_command(root: Path, spans: list[int], **settings) -> list[str]:
-    values = {"root": root, "push.destination": root / "encoders", **_QUICK, **settings}
+    values = {"root": root, "push.destination": root / "encoders", **QUICK, **settings}
     overrides = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
     spans_ = [word for span in spans for word in ("--span", str(span))]
     return [str(ALBERT), "pipeline", "run", "--config", "configs/pipelines/demo.yaml", *spans_, *overrides]

@@ -20,6 +20,7 @@ from tests.demo import ROOT
 
 # What is imported for all. Importing starts nothing in TensorFlow that a fork would miss.
 _MODULES = ["tensorflow", "tfx.v1", "tensorflow_model_analysis", "components.trainer_module"]
+_MODULES += ["kfp.pipeline_spec.pipeline_spec_pb2"]
 _MODULES += [f"albert_model.{name}" for name in ("network.pretrainer", "weights.source", "weights.conversion")]
 _MODULES += [f"pipeline.{name}" for name in ("cli", "example_files", "pipeline", "pretraining", "report")]
 

@@ -31,6 +31,7 @@ from components.evaluator.texts import (
     sentences,
     shared_settings,
 )
+from components.model_layout import holds_model
 
 import tensorflow_model_analysis as tfma  # isort: skip  (after tfx, which `metrics` imports)
 
@@ -54,7 +55,8 @@ class Executor(BaseBeamExecutor):
     ) -> None:
         settings = JudgeSettings.model_validate_json(exec_properties["settings"])
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
-        (candidate,), baselines = input_dict["model"], input_dict.get("baseline_model") or []
+        (candidate,) = input_dict["model"]
+        baselines = [model for model in input_dict.get("baseline_model") or [] if holds_model(model)]
         names = (_CANDIDATE, _BASELINE)
         models = {name: ScoredModel.of(model) for name, model in zip(names, [candidate, *baselines], strict=False)}
         texts = list(_texts(input_dict, models.get(_BASELINE)))
@@ -157,5 +159,6 @@ def _bless(
         blessing.set_int_custom_property(getattr(constants, f"ARTIFACT_PROPERTY_{which}_MODEL_ID_KEY"), model.id)
     file_name, value = _BLESSED if verdict.blessed else _NOT_BLESSED
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
+    tf.io.gfile.makedirs(blessing.uri)  # where there is no LocalDagRunner, nobody has made it
     with tf.io.gfile.GFile(os.path.join(blessing.uri, file_name), "w") as file:
         file.write("")

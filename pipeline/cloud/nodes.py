@@ -46,6 +46,11 @@ def trainer_of(settings: PipelineSettings, target: Target) -> tuple[type[BaseNod
         return tfx.components.Trainer, {}
     if cloud.project is None:
         raise InputError("cloud.project: cloud.trainer needs it. Name the project that the custom job runs in.")
+    if cloud.trainer.workers and settings.training.strategy != "multiworker":
+        raise InputError(
+            f"training.strategy: {settings.training.strategy}, but cloud.trainer has {cloud.trainer.workers} machines "
+            "beside the chief. Set training.strategy: multiworker."
+        )
     return vertex_trainer.Trainer, {
         constants.ENABLE_VERTEX_KEY: True,
         constants.VERTEX_REGION_KEY: cloud.region,
