@@ -12,8 +12,9 @@ from tfx.extensions.google_cloud_ai_platform.trainer import executor as vertex_e
 from tfx.types import BaseChannel
 
 from albert_model.errors import InputError
+from components.failure_notice.component import FailureNotice
 from components.published_model.component import PublishedModel
-from pipeline.cloud.settings import CloudSettings, Target, WorkerPoolSettings
+from pipeline.cloud.settings import CloudSettings, NotificationSettings, Target, WorkerPoolSettings
 from pipeline.settings import PipelineSettings
 
 BASE_MODEL = "base_model"  # Kubeflow's parameters
@@ -79,6 +80,12 @@ def _custom_job(cloud: CloudSettings, pools: WorkerPoolSettings) -> dict[str, An
     if cloud.network:
         job["network"] = cloud.network
     return job
+
+
+def failure_notice(settings: PipelineSettings, notify: NotificationSettings) -> BaseNode:
+    """The exit handler: tells people of a run that failed."""
+    status = tfx.orchestration.experimental.FinalStatusStr()
+    return FailureNotice(final_status=status, webhook=notify.webhook, pipeline_name=settings.name)
 
 
 def parameters(settings: PipelineSettings, target: Target) -> dict[str, Any]:

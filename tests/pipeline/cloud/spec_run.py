@@ -68,7 +68,13 @@ class Cluster:
         assert set(values) == set(spec["root"].get("inputDefinitions", {}).get("parameters", {}))
         dag = spec["root"]["dag"]["tasks"]
         handlers = {name: task for name, task in dag.items() if name != _SUBDAG} if _SUBDAG in dag else {}
-        tasks = spec["components"][_SUBDAG]["dag"]["tasks"] if handlers else dag
+        tasks = dag
+        if handlers:
+            below = spec["components"][_SUBDAG]
+            tasks = below["dag"]["tasks"]
+            handed = dag[_SUBDAG].get("inputs", {}).get("parameters", {})
+            assert set(handed) == set(below.get("inputDefinitions", {}).get("parameters", {}))
+            values = {name: _value(said, values, None) for name, said in handed.items()}
         done: dict[str, Execution] = {}
         status: dict[str, Any] = {"state": "SUCCEEDED", "pipelineJobResourceName": "projects/1/jobs/2"}
         try:
