@@ -22,7 +22,7 @@ _SECRET = re.compile(r"projects/[^/]+/secrets/[^/]+/versions/[^/]+")
 _FAILED = "FAILED"
 _RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
 _MOST_CHARACTERS = 1500  # of an error's message
-_TOO_MANY = 429
+_REDIRECTS, _TOO_MANY = 300, 429
 
 
 def tell_of_failure(final_status: str, webhook: str, pipeline_name: str) -> None:
@@ -95,7 +95,7 @@ def _post_once(address: str, text: str) -> None:
         raise _NoAnswerError(type(error).__name__) from None
     if answer.status_code == _TOO_MANY or answer.status_code >= 500:
         raise _NoAnswerError(f"status {answer.status_code}")
-    if not answer.ok or answer.is_redirect:
+    if answer.status_code >= _REDIRECTS:
         raise InputError(
             f"cloud.notify.webhook: the message was refused (status {answer.status_code}). Is the address still valid?"
         )

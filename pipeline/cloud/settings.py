@@ -70,7 +70,9 @@ class CloudSettings(Settings):
     service_account: str | None = pydantic.Field(default=None, description="That the pipeline runs as.")
     network: str | None = pydantic.Field(default=None, description="Vertex AI: peered network of the jobs.")
     host: str | None = pydantic.Field(
-        default=None, description="Kubeflow: address of the pipelines' API. None: as kfp finds it in the cluster."
+        default=None,
+        description="Address of the API. Kubeflow: None: as kfp finds it in the cluster. Vertex AI: where it is not "
+        "the region's own; to http:// no credentials are sent.",
     )
     namespace: str | None = pydantic.Field(
         default=None, description="Kubeflow: namespace, where there are several users."

@@ -1,0 +1,184 @@
+"""A pipeline becomes a run on Vertex AI or Kubeflow."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from albert_model.errors import InputError
+from albert_model.publishing.versions import Version, Versions
+from pipeline.cloud.clients import CACHED, Client, Run, client_of, new_run_name
+from pipeline.cloud.settings import Target
+from pipeline.settings import PipelineSettings
+
+if TYPE_CHECKING:
+    from pipeline.cloud.kfp_client import KfpClient
+
+_log = logging.getLogger("albert.cloud")
+BASE_MODEL = "base_model"
+# Of a run on Vertex AI; Kubeflow takes any.
+_RUN_NAME = re.compile(r"[a-z][-a-z0-9]{0,127}")
+
+
+def submit(
+    settings: PipelineSettings,
+    target: Target,
+    *,
+    run_name: str | None = None,
+    wait: bool = False,
+    force: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Submits a run, and says what became of it.
+
+    Args:
+      settings: of the pipeline. For Kubeflow the newest span and model are looked up here.
+      target: where it runs.
+      run_name: of the run; None: one that is new.
+      wait: until it ended.
+      force: on Kubeflow, also where the span was pushed already, or a run is at work.
+      say: prints a line.
+
+    Raises:
+      InputError: the settings, the service, or the run that failed; says what to do.
+    """
+    if run_name and not _RUN_NAME.fullmatch(run_name):
+        raise InputError(f"--name {run_name}: lower-case letters, digits and hyphens, with a letter first, please.")
+    client = client_of(settings, target)
+    if target == "kfp" and not force:
+        _wait_for_others(cast("KfpClient", client), settings, wait, say)
+        if number := pushed_version(settings := _with_span(settings)):
+            say(f"nothing new: span {settings.corpus.span} was pushed as version {number} already")
+            return
+    settings, parameters = resolved(settings, target)
+    run = client.submit(_compiled(settings, target, parameters), run_name or new_run_name(settings))
+    say(f"{settings.name}: submitted, {_of_span(settings)}\n  {run.url}")
+    if wait:
+        follow(client, run, settings, target, say)
+
+
+def follow(client: Client, run: Run, settings: PipelineSettings, target: Target, say: Callable[[str], None]) -> None:
+    """Waits for the end of a run, and says how it ended.
+
+    Raises:
+      InputError: it failed. On Kubeflow people are told by `cloud.notify`.
+    """
+    try:
+        state = client.wait(run)
+    except InputError as error:
+        # On Vertex AI the pipeline's exit handler does it.
+        if target == "kfp":
+            _notify(settings, str(error))
+        raise
+    except KeyboardInterrupt:
+        say("The run goes on.")
+        raise
+    say("nothing new: everything was cached, nothing pushed" if state == CACHED else f"{settings.name}: succeeded")
+
+
+def resolved(settings: PipelineSettings, target: Target) -> tuple[PipelineSettings, dict[str, Any]]:
+    """What Kubeflow cannot find out inside a run: the settings with a span as a number, and values of parameters.
+
+    Raises:
+      InputError: there is no text.
+    """
+    if target != "kfp":
+        return settings, {}
+    settings = _with_span(settings)
+    span = settings.corpus.span
+    # Text without spans is told apart inside the run, by its documents.
+    if settings.start != "latest" or span == "latest":
+        return settings, {}
+    return settings, {BASE_MODEL: base_model(settings.push.destination, span)}
+
+
+def _with_span(settings: PipelineSettings) -> PipelineSettings:
+    from pipeline.spans import with_span
+
+    return with_span(settings)
+
+
+def base_model(destination: str, span: int) -> str:
+    """URI of the published model that a run of a span starts from; empty where there is none.
+
+    It is that of the version that is served; where versions of this span are among those, of the one before them, so
+    that a repeated run starts from the same model, and is found in the cache.
+    """
+    from components.model_layout import holds_model_at
+
+    before = []
+    for version in _served(destination):
+        if _span(version) == span:
+            break
+        before.append(version)
+    models = ((version.manifest or {}).get("lineage", {}).get("model", "") for version in reversed(before))
+    return next((model for model in models if model and holds_model_at(model)), "")
+
+
+def pushed_version(settings: PipelineSettings) -> int | None:
+    """The newest version, of those up to the served one, that was made of the settings' span."""
+    span = settings.corpus.span
+    if span == "latest":
+        return None
+    numbers = [version.number for version in _served(settings.push.destination) if _span(version) == span]
+    return max(numbers, default=None)
+
+
+def _served(destination: str) -> list[Version]:
+    """Versions up to the one that `latest` names, oldest first: later ones were rolled back."""
+    versions = Versions(destination)
+    if not versions.numbers():
+        return []
+    found = [version for version in versions.all() if version.manifest]
+    latest = max((version.number for version in found if version.is_latest), default=0)
+    return [version for version in found if version.number <= latest]
+
+
+def _span(version: Version) -> int | None:
+    """The newest span of its text."""
+    return max((version.manifest or {}).get("spans") or [None])
+
+
+def _compiled(settings: PipelineSettings, target: Target, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The job, if nothing is wrong with it.
+
+    Raises:
+      InputError: what `albert pipeline check` finds.
+    """
+    from pipeline.cloud import checks
+    from pipeline.cloud.compiler import compile_pipeline
+
+    job = compile_pipeline(settings, target, parameters)
+    if wrong := checks.failures(checks.check_job(job, target, settings)):
+        raise InputError("Not submitted. " + "\n".join(f"{result.name}: {result.found}" for result in wrong))
+    return job
+
+
+def _wait_for_others(client: KfpClient, settings: PipelineSettings, wait: bool, say: Callable[[str], None]) -> None:
+    """One run at a time, also where what watched over the one before was killed."""
+    while run := client.running():
+        if not wait:
+            raise InputError(
+                f"{settings.name}: a run is at work: {run.url} Wait for its end (--wait does), or add --force."
+            )
+        say(f"{settings.name}: a run is at work; waiting for its end\n  {run.url}")
+        try:
+            client.wait(run)
+        except InputError as error:
+            _log.warning("%s", error)
+
+
+def _notify(settings: PipelineSettings, text: str) -> None:
+    from pipeline.notification import notify
+
+    if settings.cloud and settings.cloud.notify:
+        try:
+            notify(settings.cloud.notify, text)
+        except InputError as error:  # the failure itself is what counts
+            _log.warning("%s", error)
+
+
+def _of_span(settings: PipelineSettings) -> str:
+    return "of the newest span" if settings.corpus.span == "latest" else f"of span {settings.corpus.span}"
