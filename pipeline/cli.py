@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from pipeline import examples_cli, lineage_cli, pipeline_options, pretraining_cli, versions_cli, weights_cli
+from pipeline.cloud import check_cli, submit_cli
 from pipeline.cloud import cli as cloud_cli
+from pipeline.schedule import cli as schedule_cli
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,6 +25,8 @@ def main() -> None:
       albert pipeline run --config configs/pipelines/demo.yaml
       albert pipeline settings
       albert pipeline lineage latest --config configs/pipelines/demo.yaml
+      albert pipeline submit --target vertex --config configs/pipelines/vertex.yaml
+      albert pipeline schedule create --config my.yaml
       albert create-pretraining-data --input_file='data/*.txt' --output_file=train.tf_record --vocab_file=vocab.txt
       albert run-pretraining --albert_config_file=config.json --input_files=train.tf_record --output_dir=pretrained
       albert convert albert_base_v2.tar.gz --to huggingface --output albert-base-v2
@@ -45,7 +49,13 @@ def pipeline() -> None:
     """Runs pipelines, here and elsewhere, and tells of their runs, of what versions were made from, of settings."""
 
 
-for _command in (*lineage_cli.COMMANDS, *cloud_cli.COMMANDS):
+for _command in (
+    *lineage_cli.COMMANDS,
+    *cloud_cli.COMMANDS,
+    *check_cli.COMMANDS,
+    *submit_cli.COMMANDS,
+    *schedule_cli.COMMANDS,
+):
     pipeline.add_command(_command)
 
 
@@ -86,17 +96,9 @@ def run(config: str, spans: tuple[int, ...], overrides: dict[str, Any], debug: b
         if debug:
             raise
         raise click.ClickException(
-            f"{_last_line(error)}\n"
+            f"{local_runner.last_line(error)}\n"
             "This should not happen. The log (run.log in the pipeline's root) has the details; --debug shows them here."
         ) from None
-
-
-def _last_line(error: Exception) -> str:
-    """What went wrong: of errors whose message is a worker's traceback, the line that says so."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    if lines and lines[0].startswith("Traceback"):
-        return next(line for line in reversed(lines) if line[0] not in " [")
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 @pipeline.command("settings")

@@ -7,10 +7,11 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import filelock
 
 from albert_model.errors import InputError
@@ -24,30 +25,53 @@ if TYPE_CHECKING:
 _log = logging.getLogger("pipeline")
 # How an InputError raised in a Beam worker stands in the text of the error that the runner raises.
 _IN_TRACEBACK = re.compile(r"albert_model\.errors\.InputError: (.+?)(?: \[while running|\n|$)")
+_POLL_SECONDS = 1.0
 # What libraries say of a full disk.
 _FULL_DISK = (os.strerror(errno.ENOSPC), f"errno = {errno.ENOSPC}")
 
 
-def run(settings: list[PipelineSettings]) -> None:
+def run(
+    settings: list[PipelineSettings],
+    patience: float = 0.0,
+    numbered: bool = False,
+    on_done: Callable[[RunSummary], None] | None = None,
+) -> list[RunSummary]:
     """Runs the pipeline once with each settings, one after the other, and prints a table of what came of it.
 
     Args:
       settings: they share a root; usually they differ in the span.
+      patience: seconds to wait for another run in the same root.
+      numbered: say which one of how many each run is.
+      on_done: is told of each run that ended well.
+
+    Returns:
+      What each run came to.
 
     Raises:
       InputError: something that the user can mend is wrong; the message says what.
     """
-    settings = [check(each) for each in settings]
-    root = settings[0].root
-    with _only_one_run(root), quiet(Path(root, "run.log")) as narrator:
+    checked = [check(each) for each in settings]
+    root = checked[0].root
+    with _only_one_run(root, patience) as waited, quiet(Path(root, "run.log")) as narrator:
+        if waited:  # other spans may be there by now
+            checked = [check(each) for each in settings]
         _say_what_comes(narrator, root)
-        summaries = [_run_and_tell(each, narrator) for each in settings]
-        _say_what_was_logged(narrator, root)
-        _print_table(narrator, summaries)
+        summaries: list[RunSummary] = []
+        try:
+            for number, each in enumerate(checked, start=1):
+                place = f" ({number} of {len(checked)})" if numbered else ""
+                summaries.append(_run_and_tell(each, place, narrator))
+                if on_done:
+                    on_done(summaries[-1])
+            _say_what_was_logged(narrator, root)
+        finally:
+            if summaries:
+                _print_table(narrator, summaries)
+    return summaries
 
 
-def _run_and_tell(settings: PipelineSettings, narrator: Narrator) -> RunSummary:
-    narrator.console.print(f"\n{settings.name}, span {settings.corpus.span}", style="bold", markup=False)
+def _run_and_tell(settings: PipelineSettings, place: str, narrator: Narrator) -> RunSummary:
+    narrator.console.print(f"\n{settings.name}, span {settings.corpus.span}{place}", style="bold", markup=False)
     try:
         summary = _run_once(settings)
     except Exception as error:
@@ -88,14 +112,27 @@ def _print_table(narrator: Narrator, summaries: list[RunSummary]) -> None:
 
 
 @contextlib.contextmanager
-def _only_one_run(root: str) -> Iterator[None]:
+def _only_one_run(root: str, patience: float) -> Iterator[bool]:
+    """Gives whether another run was waited for."""
+    lock = filelock.FileLock(os.path.join(root, ".lock"))
+    waited = False
     try:
-        with filelock.FileLock(os.path.join(root, ".lock"), blocking=False):
-            yield
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            if patience <= 0:
+                raise
+            waited = True
+            click.echo(f"waiting for another run in {os.path.abspath(root)}")
+            lock.acquire(timeout=patience, poll_interval=_POLL_SECONDS)
     except filelock.Timeout as error:
         raise InputError(
             f"root: another run is at work in {os.path.abspath(root)}. Wait for it, or choose another root."
         ) from error
+    try:
+        yield waited
+    finally:
+        lock.release()
 
 
 def _say_what_comes(narrator: Narrator, root: str) -> None:
@@ -131,3 +168,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def last_line(error: Exception) -> str:
+    """What went wrong: of errors whose message is a worker's traceback, the line that says so."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Traceback"):
+        return next(line for line in reversed(lines) if line[0] not in " [")
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

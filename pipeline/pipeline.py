@@ -11,6 +11,7 @@ from albert_model.evaluation.probe_settings import ProbeSettings
 from albert_model.evaluation.settings import JudgeSettings
 from albert_model.publishing.versions import PushSettings as PackageSettings
 from albert_model.text.documents import DocumentSettings
+from albert_model.text.mixing import MixingSettings
 from albert_model.text.packing import predictions_per_row
 from albert_model.weights.settings import ReadOptions
 from components import beam_options
@@ -52,6 +53,9 @@ def _components(settings: PipelineSettings, target: Target) -> list[BaseNode]:
         eval_fraction=corpus.eval_fraction,
         settings=corpus.narrowed(DocumentSettings).model_dump_json(),
         span=None if corpus.span == "latest" else corpus.span,
+        mixing=corpus.narrowed(MixingSettings).model_dump_json(),
+        older_files_fingerprint=corpus.older_files_fingerprint,
+        resolved=target == "kfp",
     )
     start = _start(settings, target, documents)
     converter = _converter(settings)

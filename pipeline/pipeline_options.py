@@ -33,6 +33,9 @@ overrides = click.option(
 )
 span = click.option("--span", type=int, metavar="N", help="Span to train on, in place of the settings'.")
 cloud_target = click.option(
-    "--target", type=click.Choice(["vertex", "kfp"]), required=True, help="Vertex AI, or open-source Kubeflow Pipelines."
+    "--target",
+    type=click.Choice(["vertex", "kfp"]),
+    required=True,
+    help="Vertex AI, or open-source Kubeflow Pipelines.",
 )
 debug = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
