@@ -13,7 +13,7 @@ INTEROP := $(VENV)/.interop-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .NOTPARALLEL:
-.PHONY: help setup demo test test-interop lint format lock clean
+.PHONY: help setup demo test test-interop lint format lock image-lock clean
 
 help:
 	@grep '^# make' Makefile | sed 's/^# //'
@@ -74,6 +74,24 @@ lock:
 		--no-emit-package torch $$(sed -n 's/^\([^=]*\)==.*/--no-emit-package \1/p' requirements.lock requirements-dev.lock)
 	printf 'torch==%s \\\n    --hash=sha256:%s\n' $$(ls build/torch | cut -d- -f2) $$(sha256sum build/torch/* | cut -c1-64) \
 		>> requirements-interop.lock
+	$(MAKE) image-lock
+
+# The images have a glibc that takes wheels which requirements.lock does without; all else is as it is there. The GPU's lock
+# names what it has beyond that (docs/image.md).
+IMAGE_WHEELS := ml-metadata==1.21.0 tensorflow-data-validation==1.21.0
+COMPILE_IMAGE := $(subst x86_64-unknown-linux-gnu,x86_64-manylinux_2_39,$(COMPILE)) --no-config \
+	--overrides build/overrides.txt -c build/constraints.txt pyproject.toml
+NOT_IMAGE_WHEELS := grep -v $(foreach wheel,$(IMAGE_WHEELS),-e '^$(firstword $(subst ==, ,$(wheel)))==')
+image-lock:
+	mkdir -p build
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["uv"]["override-dependencies"], sep="\n")' \
+		| $(NOT_IMAGE_WHEELS) > build/overrides.txt
+	printf '%s\n' $(IMAGE_WHEELS) >> build/overrides.txt
+	sed -n 's/^\([^ ]*==[^ ]*\).*/\1/p' requirements.lock | $(NOT_IMAGE_WHEELS) > build/constraints.txt
+	$(COMPILE_IMAGE) -o kubeflow/requirements-image.lock
+	sed -i 's/^tensorflow==/tensorflow[and-cuda]==/' build/overrides.txt
+	$(COMPILE_IMAGE) -o kubeflow/requirements-gpu.lock \
+		$$(sed -n 's/^\([^=]*\)==.*/--no-emit-package \1/p' kubeflow/requirements-image.lock)
 
 # What the demo made, and caches. The virtual environment stays: rm -r .venv to be rid of it.
 clean:

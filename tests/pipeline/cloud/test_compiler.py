@@ -25,9 +25,11 @@ def _in_the_projects_folder(monkeypatch):
 
 @pytest.fixture(scope="module")
 def vertex():
-    return compiler.compile_pipeline(
-        load_settings(VERTEX, {"model": str(ROOT / "configs/models/base_v2.json")}), "vertex"
-    )
+    return compiler.compile_pipeline(vertex_settings(), "vertex")
+
+
+def vertex_settings(**more):
+    return load_settings(VERTEX, {"model": str(ROOT / "configs/models/base_v2.json"), **more})
 
 
 def kfp_job(**more):
