@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
-import hashlib
+import logging
 import os
-import re
 import sqlite3
 import tempfile
 
 from albert_model.errors import InputError
 from albert_model.evaluation.probe_data import read_data
-from pipeline.settings import AnchorSettings, CorpusSettings, PipelineSettings
+from pipeline.fingerprints import files_fingerprint
+from pipeline.settings import AnchorSettings, PipelineSettings
+from pipeline.spans import with_older_files, with_span
 
-_SPAN = re.compile(r"\{SPAN(?::(\d+))?\}")
-_DATE_OR_VERSION = re.compile(r"\{(?:YYYY|MM|DD|VERSION)[^}]*\}")
-_ANY_SPAN = "[0-9]*"
-_WILDCARDS = {"*": "[^/]*", "?": "[^/]"}
+_log = logging.getLogger("pipeline")
 
 
 def check(settings: PipelineSettings) -> PipelineSettings:
     """Makes sure that there is text to read and that the folders to write to can be written.
 
     Returns:
-      The settings with the latest span as a number, and with the fingerprint of the files of the weights to start
-      from. The cache tells a span that is named from one that is found, even where both are the same, and does not
-      look at files itself.
+      The settings with the latest span as a number, and with fingerprints of older spans' files and of those of the
+      weights to start from. The cache tells a span that is named from one that is found, even where both are the
+      same, and does not look at files itself.
 
     Raises:
       InputError: names the key, the path and what to do.
@@ -42,35 +41,16 @@ def check(settings: PipelineSettings) -> PipelineSettings:
             raise InputError(
                 f"{key}: {path} holds a character that stands for others in patterns (*?[]{{}}). Rename it."
             )
-    settings = _with_probe_files(_with_initial_files(_with_span(settings)))
+    is_latest = settings.corpus.span == "latest"
+    settings = _with_probe_files(_with_initial_files(with_older_files(with_span(settings))))
     if anchor:
         _check_anchor(anchor)
     _check_writable("root", settings.root)
     if "://" not in settings.push.destination:
         _check_writable("push.destination", settings.push.destination)
-    _check_metadata(settings)
-    return settings
-
-
-def _with_span(settings: PipelineSettings) -> PipelineSettings:
-    corpus = settings.corpus
-    if not os.path.isdir(corpus.path):
-        raise InputError(f"corpus.path: there is no folder {corpus.path}. Give the folder that holds the spans.")
-    placeholder = _SPAN.search(corpus.pattern)
-    if placeholder is None:
-        if corpus.span != "latest":
-            raise InputError(f"corpus.span: {corpus.span} is asked for, but corpus.pattern has no {{SPAN}}.")
-        if not _files(corpus, ""):
-            raise _no_file(corpus, "")
-        return settings
-    if corpus.span == "latest":
-        spans = [span for path in _files(corpus, _ANY_SPAN) if (span := _span_of(path, corpus)) is not None]
-        if not spans:
-            raise _no_file(corpus, _ANY_SPAN)
-        settings = settings.with_span(max(spans))
-    digits = f"{settings.corpus.span:0{placeholder[1] or 0}d}"
-    if not _files(corpus, digits):
-        raise _no_file(corpus, digits)
+    metadata = _check_metadata(settings)
+    if is_latest and metadata:
+        _warn_of_gone_span(settings, metadata)
     return settings
 
 
@@ -98,11 +78,7 @@ def _with_initial_files(settings: PipelineSettings) -> PipelineSettings:
         files += [path for pattern in patterns for path in glob.glob(f"{beside}/{pattern}") if os.path.isfile(path)]
     if not files:
         raise InputError(f"initial.source: there is no file or folder {source}. Give the path of a model.")
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(files):
-        state = os.stat(path)
-        digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
-    initial = settings.initial.model_copy(update={"files_fingerprint": digest.hexdigest()})
+    initial = settings.initial.model_copy(update={"files_fingerprint": files_fingerprint(files)})
     return settings.model_copy(update={"initial": initial})
 
 
@@ -114,47 +90,6 @@ def _with_probe_files(settings: PipelineSettings) -> PipelineSettings:
     read_data(probe)
     probe = probe.model_copy(update={"known_fingerprint": probe.files_fingerprint})
     return settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update={"probe": probe})})
-
-
-def _files(corpus: CorpusSettings, span: str) -> list[str]:
-    """The files of a span, which may be a pattern.
-
-    Raises:
-      InputError: one is a link that leads nowhere.
-    """
-    matching = glob.glob(_pattern(corpus, span))
-    if broken := [path for path in matching if not os.path.exists(path)]:
-        raise InputError(f"{broken[0]}: is a link to something that is gone. Mend it or remove it.")
-    return [path for path in matching if os.path.isfile(path)]
-
-
-def _pattern(corpus: CorpusSettings, span: str) -> str:
-    return os.path.join(corpus.path, _DATE_OR_VERSION.sub("*", _SPAN.sub(span, corpus.pattern)))
-
-
-def _no_file(corpus: CorpusSettings, span: str) -> InputError:
-    return InputError(
-        f"corpus.pattern: no file matches {_pattern(corpus, span)}. Put text files there, one sentence per line, or "
-        "set corpus.pattern to where they are (span-{SPAN}/*.txt* if there is no folder for each domain, "
-        "{SPAN:2} for numbers such as 02)."
-    )
-
-
-def _span_of(path: str, corpus: CorpusSettings) -> int | None:
-    """The number that stands where the pattern has {SPAN}; None if it is no number, as in `span-3-draft`."""
-    before, _, after = _SPAN.split(corpus.pattern, maxsplit=1)
-    match = re.fullmatch(re.escape(os.path.join(corpus.path, "")) + _regex(before) + r"(\d+)" + _regex(after), path)
-    return int(match[1]) if match else None
-
-
-def _regex(pattern: str) -> str:
-    """A part of a path pattern as a regular expression; wildcards stay within a folder's name."""
-    parts = re.split(r"(\*|\?|\[[^]]*\])", _DATE_OR_VERSION.sub("*", pattern))
-    return "".join(_WILDCARDS.get(part) or _characters(part) for part in parts)
-
-
-def _characters(part: str) -> str:
-    return part.replace("[!", "[^", 1) if part.startswith("[") else re.escape(part)
 
 
 def _check_writable(key: str, folder: str) -> None:
@@ -169,16 +104,20 @@ def _check_writable(key: str, folder: str) -> None:
         ) from error
 
 
-def _check_metadata(settings: PipelineSettings) -> None:
-    """Artifacts and the metadata that speaks of them belong together, and TFX changes what is of another version."""
+def _check_metadata(settings: PipelineSettings) -> str | None:
+    """Artifacts and the metadata that speaks of them belong together, and TFX changes what is of another version.
+
+    Returns:
+      The path of the database, if there is one with something in it.
+    """
     if settings.metadata.kind != "sqlite":
-        return
+        return None
     root, path = settings.root, settings.metadata.path or os.path.join(settings.root, "metadata.sqlite")
     has_artifacts = os.path.isdir(os.path.join(root, "DocumentGen"))
     if not os.path.exists(path):
         if has_artifacts:
             raise InputError(f"root: {root} holds artifacts, but {path} is gone. Restore it, or choose another root.")
-        return
+        return None
     try:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -190,3 +129,19 @@ def _check_metadata(settings: PipelineSettings) -> None:
         from pipeline.lineage import Lineage  # some tenths of a second
 
         Lineage(path)
+    return path if tables else None
+
+
+_NEWEST_SPAN = """
+    SELECT max(property.int_value) FROM ArtifactProperty property JOIN Artifact artifact ON artifact.id = artifact_id
+    WHERE property.name = 'span' AND is_custom_property AND artifact.uri LIKE ? || '/DocumentGen/%'
+"""
+
+
+def _warn_of_gone_span(settings: PipelineSettings, metadata: str) -> None:
+    """Says that a span was read before and is not there any more, where the newest one is asked for."""
+    with contextlib.closing(sqlite3.connect(f"file:{metadata}?mode=ro", uri=True)) as connection:
+        (newest,) = connection.execute(_NEWEST_SPAN, (settings.root,)).fetchone()
+    corpus = settings.corpus
+    if isinstance(corpus.span, int) and (newest or 0) > corpus.span:
+        _log.warning("span %s was read before; the newest in %s is %s now", newest, corpus.path, corpus.span)

@@ -23,6 +23,7 @@ from albert_model.text.examples import decode_documents, make_examples
 from albert_model.text.settings import ExampleSettings
 from albert_model.text.tokenizer import Tokenizer
 from components.document_gen import executor as document_gen
+from components.document_gen.reading import Source
 from components.sharding import COUNTS, Record, WriteCounts, WriteShards, read_counts, shards_for, split_files
 from pipeline.example_files import DOMAIN, MAKING, Job, Tell, count
 
@@ -92,7 +93,8 @@ class _DocumentGen(document_gen.Executor):
 
     def write(self, uri: str, job: Job) -> Counter[str]:
         """Writes every document of a job once, into the split `train`; gives the counts of what was read."""
-        counts = self.write_documents(uri, list(job.inputs), os.path.dirname(job.inputs[0]), 0.0, job.documents)
+        text = Source(job.inputs, os.path.dirname(job.inputs[0]))
+        counts = self.write_documents(uri, [text], 0.0, job.documents)
         names = ("text_bytes", "cut_documents", "invalid_utf8_lines", "replaced_utf8_lines")
         read = {"documents": counts[_SPLIT], "duplicate_documents": counts["duplicates"]}
         return Counter(read | {name: counts[name] for name in names})

@@ -9,6 +9,8 @@ from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
 from albert_model.text.documents import BUCKETS
+from albert_model.text.mixing import MixingSettings
+from albert_model.text.span_patterns import SpanPattern
 from components.document_gen import executor
 
 # Raise it when the results of any component change for the same inputs. TFX's cache knows inputs and settings but
@@ -29,30 +31,61 @@ class DocumentGen(FileBasedExampleGen):
       eval_fraction: share of documents that is held out.
       settings: JSON of `albert_model.text.documents.DocumentSettings`.
       span: None for the latest one.
+      mixing: JSON of `albert_model.text.mixing.MixingSettings`: what is read of older spans. None: nothing.
+      older_files_fingerprint: another one when the older spans' files changed, for TFX's cache.
+      resolved: the span stands as a number in the pattern that is handed on, for orchestrators that run no driver.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, input_base: str, pattern: str, eval_fraction: float, settings: str, span: int | None = None):
+    def __init__(
+        self,
+        input_base: str,
+        pattern: str,
+        eval_fraction: float,
+        settings: str,
+        span: int | None = None,
+        mixing: str | None = None,
+        older_files_fingerprint: str = "",
+        resolved: bool = False,
+    ):
         held_out = round(eval_fraction * BUCKETS)
         splits = [
             example_gen_pb2.SplitConfig.Split(name="train", hash_buckets=BUCKETS - held_out),
             example_gen_pb2.SplitConfig.Split(name="eval", hash_buckets=held_out),
         ]
+        if span is not None and resolved:
+            handed_on, range_config = SpanPattern(input_base, pattern).below_base(span), None
+        else:
+            handed_on, range_config = pattern, _only(span)
         packed = struct_pb2.Struct()
         packed.update({"settings": settings, "code_version": CODE_VERSION})
+        packed.update(_of_older_spans(pattern, mixing, older_files_fingerprint))
+        if handed_on != pattern:
+            packed.update({"span_pattern": pattern})
         custom_config = example_gen_pb2.CustomConfig()
         custom_config.custom_config.Pack(packed)
         super().__init__(
             input_base=input_base,
-            input_config=example_gen_pb2.Input(splits=[example_gen_pb2.Input.Split(name="documents", pattern=pattern)]),
+            input_config=example_gen_pb2.Input(
+                splits=[example_gen_pb2.Input.Split(name="documents", pattern=handed_on)]
+            ),
             output_config=example_gen_pb2.Output(
                 split_config=example_gen_pb2.SplitConfig(splits=splits, partition_feature_name="document_id")
             ),
             custom_config=custom_config,
-            range_config=None
-            if span is None
-            else tfx.proto.RangeConfig(
-                static_range=tfx.proto.StaticRange(start_span_number=span, end_span_number=span)
-            ),
+            range_config=range_config,
         )
+
+
+def _only(span: int | None) -> tfx.proto.RangeConfig | None:
+    if span is None:
+        return None
+    return tfx.proto.RangeConfig(static_range=tfx.proto.StaticRange(start_span_number=span, end_span_number=span))
+
+
+def _of_older_spans(pattern: str, mixing: str | None, fingerprint: str) -> dict[str, str]:
+    """What the executor is told of older spans: nothing where none is read, so that caches stay good."""
+    if mixing is None or not MixingSettings.model_validate_json(mixing).reads_older_spans:
+        return {}
+    return {"mixing": mixing, "span_pattern": pattern, "older_files_fingerprint": fingerprint}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import apache_beam as beam
-import tensorflow as tf
 from google.protobuf import struct_pb2
 from tfx import types
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
@@ -20,10 +18,14 @@ from tfx.utils import proto_utils
 
 from albert_model.errors import InputError
 from albert_model.text import near_duplicates
-from albert_model.text.documents import SPLITS, Document, DocumentSettings, read_documents, split_of
+from albert_model.text.documents import SPLITS, Document, DocumentSettings, split_of
 from albert_model.text.examples import encode_documents
-from albert_model.text.lines import decompressed, ranges_of, text_bytes
+from albert_model.text.mixing import MixingSettings
+from albert_model.text.span_patterns import SpanPattern
 from components import manifests
+from components.document_gen import older_spans
+from components.document_gen.older_spans import OlderSpans
+from components.document_gen.reading import ReadText, Source, domain_base, find_text, text_size
 from components.sharding import (
     COUNTS,
     KEY_BYTES,
@@ -42,11 +44,8 @@ from components.sharding import (
 
 _log = logging.getLogger("albert.documents")
 _RANGE_BYTES = 32 * 1024 * 1024  # of a plain file that one worker reads; other workers read the rest
-_BATCH = 64  # documents encoded at once, at most
-_BATCH_BYTES = 1 << 22  # of text, from which fewer are
 _PARTS = 20  # into which a text without blank lines is cut where fewer leave nothing to hold out
 _SHORTEST_DOCUMENT = 4  # sentences
-_LEFTOVERS = ("~", ".bak", ".orig", ".part", ".swp", ".tmp")
 _BANDS = "bands"  # what the records of near-duplicate search have for a split
 _READERS = 64  # workers that make examples of the documents
 _BAND_BYTES_PER_TEXT_BYTE = 4  # where documents have half a kilobyte
@@ -62,39 +61,56 @@ class Executor(BaseBeamExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         examples = artifact_utils.get_single_instance(output_dict["examples"])
-        pattern = os.path.join(exec_properties["input_base"], _input_pattern(exec_properties))
-        files = _text_files(pattern)
-        eval_fraction, settings = _output_settings(exec_properties)
-        counts = self.write_documents(examples.uri, files, domain_base(pattern), eval_fraction, settings)
+        inputs = _inputs(exec_properties)
+        pattern, eval_fraction, settings = inputs.pattern, inputs.eval_fraction, inputs.settings
+        newest = Source(find_text(pattern), domain_base(pattern))
+        older = self._older_spans(examples.uri, newest, inputs)
+        sources = [newest, *(older.sources if older else ())]
+        counts = self.write_documents(examples.uri, sources, eval_fraction, settings)
         if _is_one_document_a_file(counts) and not all(counts[split] for split in SPLITS):
             shorter = max(_SHORTEST_DOCUMENT, counts["sentences"] // _PARTS)
             settings = settings.model_copy(update={"max_sentences_per_document": shorter})
-            counts = self.write_documents(examples.uri, files, domain_base(pattern), eval_fraction, settings)
+            counts = self.write_documents(examples.uri, sources, eval_fraction, settings)
         _check(counts, pattern)
-        _warn(counts, files, settings)
+        _warn(counts, newest.files, settings)
         _log.info(
             "%s documents to train on, %s held out, %s duplicates dropped",
             *(f"{counts[key]:,}" for key in (*SPLITS, "duplicates")),
         )
         mark_examples(examples)
+        manifest = _manifest(counts, sum(len(source.files) for source in sources))
         used = {"pattern": pattern, "eval_fraction": eval_fraction} | settings.model_dump()
-        manifests.write(examples, _manifest(counts, len(files)) | {"settings": used})
+        if older:
+            manifest |= _of_older_spans(older, newest, counts, manifest["dropped"])
+            used |= older.settings.model_dump()
+        if inputs.span is not None:  # TFX's driver says it too, where there is one
+            manifest |= {"span": inputs.span}
+        manifests.write(examples, manifest | {"settings": used})
+
+    def _older_spans(self, uri: str, newest: Source, inputs: _Inputs) -> OlderSpans | None:
+        """What is read of older spans; None where the settings ask for none."""
+        if inputs.span is None or not inputs.mixing.reads_older_spans:
+            return None
+        older = older_spans.find(inputs.span_pattern, inputs.span, inputs.mixing, inputs.eval_fraction)
+        return older_spans.draw(
+            self._make_beam_pipeline,
+            os.path.join(uri, ".sizes"),
+            newest,
+            older,
+            inputs.settings,
+            inputs.eval_fraction,
+            _RANGE_BYTES,
+        )
 
     def write_documents(
-        self, uri: str, files: list[str], base: str, eval_fraction: float, settings: DocumentSettings
+        self, uri: str, sources: Sequence[Source], eval_fraction: float, settings: DocumentSettings
     ) -> Counter[str]:
         """Writes the documents of some files below `uri`; gives the counts of what was read, and of each split."""
-        size = sum(_text_bytes(path) for path in files)
+        size = text_size(sources)
         write = WriteShards(uri, dict.fromkeys(SPLITS, shards_for(size, _READERS)))
         counts_path = os.path.join(uri, "counts.json")
         with self._make_beam_pipeline() as pipeline:
-            read = (
-                pipeline
-                | "ListFiles" >> beam.Create(files)
-                | "DivideFiles" >> beam.FlatMap(_ranges_of_file, range_bytes=_RANGE_BYTES)
-                | "SpreadRanges" >> beam.Reshuffle()
-                | "ReadDocuments" >> beam.ParDo(_ReadDocuments(base, settings)).with_outputs(COUNTS, main="documents")
-            )
+            read = pipeline | ReadText(sources, settings, _RANGE_BYTES)
             collections = [read.documents | "EncodeDocuments" >> beam.Map(_encode, eval_fraction=eval_fraction)]
             if settings.near_duplicates == "drop":
                 shards = shards_for(size * _BAND_BYTES_PER_TEXT_BYTE)
@@ -107,27 +123,6 @@ class Executor(BaseBeamExecutor):
             _ = (in_files, written) | WriteCounts(counts_path, "albert.documents")
         write.remove_temporary_files()
         return read_counts(counts_path)
-
-
-class _ReadDocuments(beam.DoFn):
-    """(path, start, end) → batches of documents; counts on the side, by path."""
-
-    def __init__(self, base: str, settings: DocumentSettings):
-        self._base, self._settings = base, settings.model_dump_json()
-
-    def process(self, file_range: tuple[str, int, int | None]):
-        path, start, end = file_range
-        settings = DocumentSettings.model_validate_json(self._settings)
-        counts: Counter[str] = Counter()
-        with open_text(path) as file:
-            documents = read_documents(file, path, domain_of(path, self._base), settings, counts, start, end)
-            for batch in _batched(documents):
-                counts["cut_documents"] += sum(d.continues for d in batch)
-                counts["whole_documents"] += sum(not d.continues for d in batch)
-                counts["sentences"] += sum(len(d.sentences) for d in batch)
-                counts["text_bytes"] += sum(map(_size, batch))
-                yield batch
-        yield beam.pvalue.TaggedOutput(COUNTS, (path, counts))
 
 
 class _FindNearDuplicates(beam.PTransform):
@@ -177,86 +172,56 @@ def _remove_near_duplicates(
 def _with_file(path: str, counts: Counter[str]) -> Counter[str]:
     """Counts of all ranges of a file, and what it is as a whole."""
     unbroken = counts["whole_documents"] == 1 and counts["cut_documents"] > 0
-    return counts + Counter(files_with_text=int(counts["sentences"] > 0), files_without_blank_line=int(unbroken))
+    return counts + Counter(files_with_text=int(counts["whole_documents"] > 0), files_without_blank_line=int(unbroken))
 
 
-def _text_files(pattern: str) -> list[str]:
-    found = sorted(path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path))
-    if leftovers := [path for path in found if path.endswith(_LEFTOVERS)]:
-        _log.warning("%s passed over, as it looks like a leftover of an editor or a copy", ", ".join(leftovers))
-    return [path for path in found if not path.endswith(_LEFTOVERS)]
+class _Inputs(NamedTuple):
+    """What component.py said, and the driver found.
 
-
-def _ranges_of_file(path: str, range_bytes: int) -> list[tuple[str, int, int | None]]:
-    """Ranges of a plain file. A gzipped one can be read from its start only."""
-    if path.endswith(".gz"):
-        return [(path, 0, None)]
-    return [(path, *each) for each in ranges_of(tf.io.gfile.stat(path).length, range_bytes)]
-
-
-def _batched(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch, size = [], 0
-    for document in documents:
-        batch.append(document)
-        size += _size(document)
-        if len(batch) == _BATCH or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _size(document: Document) -> int:
-    """Bytes of its text."""
-    return sum(len(sentence.encode()) for sentence in document.sentences)
-
-
-@contextlib.contextmanager
-def open_text(path: str) -> Iterator[BinaryIO]:
-    """Opens a plain or gzipped file to read its text, as bytes.
-
-    Raises:
-      InputError: the file cannot be read, or is a damaged gzip file.
+    Attributes:
+      pattern: path pattern of the newest span's files.
+      eval_fraction: share of documents that is held out.
+      settings: how text becomes documents.
+      mixing: what is read of older spans.
+      span_pattern: of every span's files.
+      span: number of the newest span; None where it does not matter.
     """
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file, decompressed(path, file) as text:
-            yield text
-    except tf.errors.OpError as error:
-        raise InputError(f"{path}: cannot be read ({error.message}).") from error
+
+    pattern: str
+    eval_fraction: float
+    settings: DocumentSettings
+    mixing: MixingSettings
+    span_pattern: SpanPattern
+    span: int | None
 
 
-def domain_base(pattern: str) -> str:
-    """The part of a path pattern before its first wildcard; folders below it are domains."""
-    return os.path.dirname(pattern.split("*")[0].split("?")[0].split("[")[0])
-
-
-def domain_of(path: str, base: str) -> str:
-    """The folder between the span's folder and the file.
-
-    >>> domain_of("/data/span-1/law/acts.txt", "/data/span-1"), domain_of("/data/span-1/acts.txt", "/data/span-1")
-    ('law', 'default')
-    """
-    folder = os.path.relpath(os.path.dirname(path), base)
-    return "default" if folder == "." else folder
-
-
-def _text_bytes(path: str) -> int:
-    return text_bytes(path, tf.io.gfile.stat(path).length)
-
-
-def _input_pattern(exec_properties: dict[str, Any]) -> str:
+def _inputs(exec_properties: dict[str, Any]) -> _Inputs:
+    base = exec_properties["input_base"]
     config = proto_utils.json_to_proto(exec_properties["input_config"], example_gen_pb2.Input())
-    return config.splits[0].pattern
+    literal = config.splits[0].pattern
+    eval_fraction, packed = _output_settings(exec_properties)
+    span_pattern = SpanPattern(base, packed.get("span_pattern", literal))
+    span = span_pattern.span_of_literal(literal) if "span_pattern" in packed else None
+    if "span_pattern" in packed and span is None:
+        raise InputError(f"corpus.pattern: {literal} is of no span of {span_pattern.pattern}. Give the span's number.")
+    return _Inputs(
+        os.path.join(base, literal),
+        eval_fraction,
+        DocumentSettings.model_validate_json(packed["settings"]),
+        MixingSettings.model_validate_json(packed.get("mixing", "{}")),
+        span_pattern,
+        span,
+    )
 
 
-def _output_settings(exec_properties: dict[str, Any]) -> tuple[float, DocumentSettings]:
-    """(eval_fraction, settings), as component.py packed them."""
+def _output_settings(exec_properties: dict[str, Any]) -> tuple[float, dict[str, str]]:
+    """(eval_fraction, what else there is), as component.py packed them."""
     output = proto_utils.json_to_proto(exec_properties["output_config"], example_gen_pb2.Output())
     buckets = {split.name: split.hash_buckets for split in output.split_config.splits}
     custom = proto_utils.json_to_proto(exec_properties["custom_config"], example_gen_pb2.CustomConfig())
     packed = struct_pb2.Struct()
     custom.custom_config.Unpack(packed)
-    return buckets["eval"] / sum(buckets.values()), DocumentSettings.model_validate_json(packed["settings"])
+    return buckets["eval"] / sum(buckets.values()), dict(packed)
 
 
 def _is_one_document_a_file(counts: Counter[str]) -> bool:
@@ -309,3 +274,8 @@ def _manifest(counts: Counter[str], files: int) -> dict[str, Any]:
         "read": {"files": files} | {key: counts[key] for key in _READ},
         "dropped": {reason: counts[key] for reason, key in _DROPPED.items()},
     }
+
+
+def _of_older_spans(older: OlderSpans, newest: Source, counts: Counter[str], dropped: dict[str, int]) -> dict[str, Any]:
+    left_out = {"held_out_of_older_spans": counts["older_held_out"], "not_replayed": counts["not_replayed"]}
+    return older_spans.describe(older, newest, counts) | {"dropped": dropped | left_out}

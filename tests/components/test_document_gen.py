@@ -9,7 +9,7 @@ from albert_model.text.examples import decode_documents
 from components import manifests
 from components.document_gen import executor
 from components.document_gen.component import DocumentGen
-from components.document_gen.executor import domain_base, domain_of
+from components.document_gen.reading import domain_base, domain_of
 from components.sharding import split_files
 from pipeline.local_runner import user_error
 from tests.components.local import run_components, write_corpus
