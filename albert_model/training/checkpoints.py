@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ class Checkpoints:
     """Saves and restores one training. The position in the data follows from the step.
 
     Args:
-      folder: made if need be.
+      folder: made if need be; on a disk, or a path that `tf.io.gfile` knows.
       weights: canonical name to variable.
       slots: of the optimizer, in the order of the weights; saved under the same names.
       state: other variables, by name; `step` is one of them.
@@ -45,7 +46,8 @@ class Checkpoints:
         keep: int,
         writes: bool = True,
     ):
-        self._folder, self._step, self._writes = Path(folder).absolute(), state["step"], writes
+        self._step, self._writes = state["step"], writes
+        self._folder = str(folder) if "://" in str(folder) else os.path.abspath(folder)  # as errors name it
 
         def checkpoint_of(of: Callable[[tf.Variable], tf.Variable]) -> tf.train.Checkpoint:
             return tf.train.Checkpoint(
@@ -63,7 +65,8 @@ class Checkpoints:
         self._live = checkpoint_of(lambda variable: variable)
         copy = checkpoint_of(lambda variable: copies[id(variable)])
         self._manager = tf.train.CheckpointManager(copy, str(folder), max_to_keep=keep, checkpoint_name=_NAME)
-        self._best = tf.train.CheckpointManager(copy, str(Path(folder, _BEST)), max_to_keep=1, checkpoint_name=_NAME)
+        best = os.path.join(str(folder), _BEST)
+        self._best = tf.train.CheckpointManager(copy, best, max_to_keep=1, checkpoint_name=_NAME)
         self._writer = concurrent.futures.ThreadPoolExecutor(1)
         self._writing: concurrent.futures.Future | None = None
 
@@ -124,9 +127,14 @@ class Checkpoints:
             if writing:
                 writing.result()
         except (tf.errors.OpError, OSError) as error:
-            existing = next(path for path in (self._folder, *self._folder.parents) if path.exists())
-            free = shutil.disk_usage(existing).free / 2**20
+            free = "" if "://" in self._folder else f" ({_free_megabytes(self._folder):,.0f} MB are free)"
+            remedy = "Make room" if free else "See that there is room and that this machine may write there,"
             raise InputError(
-                f"{self._folder}: a checkpoint could not be written ({free:,.0f} MB are free). Make room "
+                f"{self._folder}: a checkpoint could not be written{free}. {remedy} "
                 f"and start again: training goes on from the last one. ({str(error).splitlines()[0]})"
             ) from error
+
+
+def _free_megabytes(folder: str) -> float:
+    existing = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+    return shutil.disk_usage(existing).free / 2**20

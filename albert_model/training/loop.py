@@ -59,15 +59,15 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class TrainingFolders:
-    """Where a training writes.
+    """Where a training writes: on a disk, or at paths that `tf.io.gfile` knows.
 
     Attributes:
       checkpoints: kept across restarts of the same training.
       metrics: event files and metrics.jsonl.
     """
 
-    checkpoints: Path
-    metrics: Path
+    checkpoints: str | Path
+    metrics: str | Path
 
 
 def train(
@@ -392,9 +392,10 @@ class _Training:
         return self.strategy.experimental_distribute_values_from_function(rows_of)
 
     def _evaluate(self, data: TrainingData) -> dict[str, float]:
-        batches = evaluation_batches(data.eval_files, data.parse_eval, self.settings.batch_size, self.share)
+        parts = self.settings.accumulation  # what is too large for training at once is so here too
+        batches = evaluation_batches(data.eval_files, data.parse_eval, self.settings.batch_size // parts, self.share)
         interval = _Interval()
-        for batch in batches.take(self.settings.max_eval_batches):
+        for batch in batches.take(self.settings.max_eval_batches * parts):
             interval.add(self.eval_step(self._divide(batch)))
         figures = interval.close()
         self._write("eval", self.steps_taken, figures)

@@ -125,7 +125,7 @@ def estimate(
         slots=_SLOTS * _FLOAT * parameters,
         gradients=_gradient_bytes(config, settings, parameters, xla),
         activations=examples * (_activation_bytes(config, settings, length, width) + head),
-        evaluation=share * (_layer_bytes(config, length, width, training=False) + head),
+        evaluation=examples * (_layer_bytes(config, length, width, training=False) + head),
     )
 
 

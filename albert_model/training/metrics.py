@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
+
+from albert_model.publishing.stores import as_os_error
 
 LOSS_GUARD = 1e-5  # in the denominator of the published loss
 
@@ -33,17 +36,25 @@ def summarize(sums: Mapping[str, float]) -> dict[str, float]:
 
 
 class MetricsWriter:
-    """Appends figures to `metrics.jsonl` and to TensorBoard event files under one folder."""
+    """Appends figures to `metrics.jsonl` and to TensorBoard event files under one folder.
+
+    Args:
+      folder: made if need be; on a disk, or a path that `tf.io.gfile` knows.
+    """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._events = {split: tf.summary.create_file_writer(str(self.folder / split)) for split in ("train", "eval")}
+        self.folder = str(folder)
+        with as_os_error(self.folder):
+            tf.io.gfile.makedirs(self.folder)
+        self._events = {
+            split: tf.summary.create_file_writer(os.path.join(self.folder, split)) for split in ("train", "eval")
+        }
 
     def write(self, split: str, step: int, figures: Mapping[str, float]) -> None:
         with self._events[split].as_default():
             for name, value in figures.items():
                 tf.summary.scalar(name, value, step=step)
         self._events[split].flush()
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        path = os.path.join(self.folder, "metrics.jsonl")
+        with as_os_error(path), tf.io.gfile.GFile(path, "a") as file:
             file.write(json.dumps({"split": split, "step": step, **figures}) + "\n")

@@ -117,6 +117,51 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(
     assert same(run(small_config, data, tmp_path)[0], undisturbed[0])
 
 
+def elsewhere(folder):
+    return TrainingFolders(f"ram://{folder.name}/checkpoints", f"ram://{folder.name}/metrics")
+
+
+def in_metrics(folders):
+    with tf.io.gfile.GFile(f"{folders.metrics}/metrics.jsonl") as file:
+        return [(line["split"], line["step"]) for line in map(json.loads, file.read().splitlines())]
+
+
+def test_a_training_elsewhere_that_was_killed_while_it_uploaded_ends_with_the_same_weights(
+    small_config, data, undisturbed, tmp_path, monkeypatch
+):
+    """The files of the checkpoint of step 10 are there, one of them in part, and no list names it."""
+    folders, original = elsewhere(tmp_path), tf.train.CheckpointManager._record_state
+
+    def killed(self, *args, **kwargs):
+        if self._directory == folders.checkpoints and tf.io.gfile.exists(f"{folders.checkpoints}/ckpt-10.index"):
+            with tf.io.gfile.GFile(f"{folders.checkpoints}/ckpt-10.data-00000-of-00001", "w") as file:
+                file.write("half")
+            raise Killed
+        return original(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.train.CheckpointManager, "_record_state", killed)
+        with pytest.raises(Killed):
+            train(small_config, SETTINGS, data, None, folders)
+    assert tf.train.latest_checkpoint(folders.checkpoints) == f"{folders.checkpoints}/ckpt-5"
+    weights, _ = train(small_config, SETTINGS, data, None, folders)
+    assert same(weights, undisturbed[0])
+    steps = [step for split, step in in_metrics(folders) if split == "train"]
+    assert steps[:3] == [1, 4, 8]
+    assert steps[-3:] == [6, 8, 12]
+
+
+def test_a_checkpoint_elsewhere_that_cannot_be_written_is_said_so(small_config, data, tmp_path, monkeypatch):
+    def save(*_, **__):
+        raise tf.errors.PermissionDeniedError(None, None, "no storage.objects.create access")
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+    with pytest.raises(
+        InputError, match=rf"^ram://{tmp_path.name}/checkpoints: a checkpoint .* may write .*no storage"
+    ):
+        train(small_config, SETTINGS, data, None, elsewhere(tmp_path))
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(small_config, data, undisturbed, tmp_path, caplog):
     run(small_config, data, tmp_path)
     for name in ("ckpt-12.index", "ckpt-12.data-00000-of-00001"):
@@ -160,6 +205,13 @@ def test_parts_of_a_batch_add_up_to_it(small_config, data, tmp_path):
         weights, _ = run(config, data, tmp_path / str(parts), settings)
         for name in whole:
             np.testing.assert_allclose(weights[name], whole[name], atol=2e-5, err_msg=name)
+        expected, found = (held_out_losses(tmp_path / folder) for folder in ("whole", str(parts)))
+        assert found == pytest.approx(expected, abs=1e-4)
+
+
+def held_out_losses(folder):
+    lines = [json.loads(line) for line in (folder / "metrics" / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if line["split"] == "eval"]
 
 
 def test_a_truncated_file_of_examples_is_named(small_config, data, tmp_path):
