@@ -10,9 +10,9 @@ from typing import Any
 import tensorflow as tf
 from tfx import types
 
+from components.model_layout import MANIFEST as FILE_NAME
 from components.model_layout import package_folder
 
-FILE_NAME = "manifest.json"
 TRAINING = "training.json"  # in a model's package: how it was trained
 PROBE = "probe.json"  # in a ProbeResult
 EXPORT_CHECK = "export_check.json"  # in the InfraBlessing of ExportCheck

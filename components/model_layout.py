@@ -1,10 +1,17 @@
-"""Where things lie in a Model artifact."""
+"""Where things lie in a Model artifact, and whether it holds a model at all."""
 
 from __future__ import annotations
 
+import json
 import os
 
+import tensorflow as tf
+from tfx import types
 from tfx.utils import path_utils
+
+MANIFEST = "manifest.json"  # of any artifact of this project
+NO_MODEL = "none"  # the `source` in the manifest of a Model artifact without a model
+_CONFIG = "config.json"
 
 
 def serving_folder(model_uri: str) -> str:
@@ -19,3 +26,22 @@ def package_folder(model_uri: str) -> str:
 
 def package_in_serving(serving_uri: str) -> str:
     return os.path.join(serving_uri, "assets.extra")
+
+
+def holds_model(model: types.Artifact | None) -> bool:
+    """Whether an optional input is a model: not left out, and not the empty artifact that says there is none.
+
+    Of a folder that is gone it is true, so that who reads the model says so, and does not go on without.
+    """
+    if model is None:
+        return False
+    path = os.path.join(model.uri, MANIFEST)
+    if not tf.io.gfile.exists(path):
+        return True  # Trainer's have none
+    with tf.io.gfile.GFile(path) as file:
+        return json.load(file).get("source") != NO_MODEL
+
+
+def holds_model_at(model_uri: str) -> bool:
+    """Whether there is a model's package."""
+    return tf.io.gfile.exists(os.path.join(package_folder(model_uri), _CONFIG))

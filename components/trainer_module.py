@@ -7,10 +7,8 @@ import importlib.metadata
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -20,9 +18,10 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from albert_model.config import AlbertConfig
 from albert_model.evaluation.measures import measure_text
 from albert_model.network.pretrainer import AlbertPretrainer, score_examples
+from albert_model.publishing.stores import store_of
 from albert_model.text.characters import characters_of_pieces
 from albert_model.text.settings import ExampleSettings
-from albert_model.text.tokenizer import Tokenizer, read_vocabulary
+from albert_model.text.tokenizer import Tokenizer
 from albert_model.training.deferred_masks import DeferredMasks
 from albert_model.training.input_pipeline import bins_of, length_of
 from albert_model.training.loop import TrainingData, TrainingFolders, train
@@ -34,10 +33,12 @@ from albert_model.weights.package import VOCABULARY
 from components import manifests
 from components.initial_model.executor import RANDOM
 from components.model_layout import package_in_serving
+from components.remote import folders_here, read_package, read_vocabulary
 from components.sharding import split_files
 
 _log = logging.getLogger("albert.training")
 EVALUATE_SIGNATURE = "evaluate"
+_CONFIG = ("checkpoint_root", "model_config", "settings")
 _SECONDS_BETWEEN_LOOKS = 1.0
 # What a model remembers of the manifest of its examples.
 _EXAMPLES_KEPT = (
@@ -57,7 +58,8 @@ def run_fn(fn_args: FnArgs) -> None:
     """Trains and exports.
 
     `custom_config`: `model_config` (JSON of AlbertConfig), `settings` (JSON of TrainingSettings) and
-    `checkpoint_root`, the folder under which the checkpoints of unfinished trainings are kept across restarts.
+    `checkpoint_root`, the folder under which the checkpoints of unfinished trainings are kept across restarts. It may
+    say more, such as which machines to train on.
     """
     config = AlbertConfig.model_validate_json(fn_args.custom_config["model_config"])
     settings = TrainingSettings.model_validate_json(fn_args.custom_config["settings"])
@@ -76,9 +78,11 @@ def run_fn(fn_args: FnArgs) -> None:
         parse_train=_parser(transform, layer, _deferred_masks(examples, tokenizer, settings)),
         parse_eval=_parser(transform, layer),
     )
-    checkpoints = Path(fn_args.custom_config["checkpoint_root"], _training_id(fn_args))
-    package.write_around(checkpoints, Model(config, {}, tokenizer.vocabulary))  # so that a checkpoint can be converted
-    folders = TrainingFolders(checkpoints, Path(fn_args.model_run_dir))
+    checkpoints = os.path.join(fn_args.custom_config["checkpoint_root"], _training_id(fn_args))
+    if is_chief(strategy):
+        with folders_here() as here:  # so that a checkpoint can be converted
+            package.write_around(here.of_output(checkpoints), Model(config, {}, tokenizer.vocabulary))
+    folders = TrainingFolders(checkpoints, fn_args.model_run_dir)
     weights, figures = train(
         config, settings, data, initial and initial.weights, folders, strategy, start.get("fresh_heads", [])
     )
@@ -86,9 +90,10 @@ def run_fn(fn_args: FnArgs) -> None:
         _wait_for_export(fn_args.serving_model_dir)
         return
     trained = Model(config, weights, tokenizer.vocabulary)
-    _export(fn_args.serving_model_dir, trained, transform)
+    with folders_here() as here:
+        _export(str(here.of_output(fn_args.serving_model_dir)), trained, transform)
     _write_manifest(fn_args.serving_model_dir, start, examples | {"uri": examples_uri}, settings, figures)
-    shutil.rmtree(checkpoints)
+    store_of(checkpoints).remove_tree(checkpoints)
 
 
 def _initial_model(base_model: str, tokenizer: Tokenizer, config: AlbertConfig) -> tuple[Model | None, dict[str, Any]]:
@@ -96,13 +101,13 @@ def _initial_model(base_model: str, tokenizer: Tokenizer, config: AlbertConfig) 
     start = manifests.read(os.path.dirname(base_model))
     if start["source"] == RANDOM:
         return None, start
-    return extension.extended(package.read(package_in_serving(base_model)), tokenizer, config), start
+    return extension.extended(read_package(package_in_serving(base_model)), tokenizer, config), start
 
 
 def _training_id(fn_args: FnArgs) -> str:
-    """The same for a training that is started again with the same inputs and settings, whatever its run."""
+    """The same for a training that is started again with the same inputs and settings, on whichever machines."""
     inputs = [*fn_args.train_files, fn_args.base_model, fn_args.transform_output]
-    text = json.dumps([inputs, fn_args.custom_config], sort_keys=True)
+    text = json.dumps([inputs, {key: fn_args.custom_config[key] for key in _CONFIG}], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
@@ -172,8 +177,8 @@ def _write_manifest(
         "project_version": importlib.metadata.version("albert-pipeline"),
         "last_interval": figures,
     }
-    path = Path(package_in_serving(folder), manifests.TRAINING)
-    path.write_text(json.dumps(manifest, indent=2) + "\n")
+    with tf.io.gfile.GFile(os.path.join(package_in_serving(folder), manifests.TRAINING), "w") as file:
+        file.write(json.dumps(manifest, indent=2) + "\n")
 
 
 def _wait_for_export(folder: str) -> None:

@@ -196,7 +196,7 @@ _NUMBERS = {
 
 
 @contextlib.contextmanager
-def _as_os_error(path: str) -> Iterator[None]:
+def as_os_error(path: str) -> Iterator[None]:
     """TensorFlow's errors as Python's."""
     import tensorflow as tf
 
@@ -212,7 +212,7 @@ def _changes(method: _Call) -> _Call:
 
     @wraps(method)
     def wrapped(self: Elsewhere, path: str, *arguments: Any) -> Any:
-        with _as_os_error(path):
+        with as_os_error(path):
             self._hold()
             return method(self, path, *arguments)
 
@@ -231,16 +231,16 @@ class Elsewhere:
         self._lease: _Lease | None = None
 
     def is_folder(self, path: str) -> bool:
-        with _as_os_error(path):
+        with as_os_error(path):
             return self._files.isdir(path)
 
     def has_file(self, path: str) -> bool:
-        with _as_os_error(path):
+        with as_os_error(path):
             return self._files.exists(path) and not self._files.isdir(path)
 
     def names(self, folder: str) -> list[str]:
         try:
-            with _as_os_error(folder):
+            with as_os_error(folder):
                 return sorted({name.rstrip("/") for name in self._files.listdir(folder)} - {""})
         except FileNotFoundError:
             return []
@@ -257,7 +257,7 @@ class Elsewhere:
         return sorted(found)
 
     def chunks(self, path: str) -> Iterator[bytes]:
-        with _as_os_error(path), self._files.GFile(path, "rb") as file:
+        with as_os_error(path), self._files.GFile(path, "rb") as file:
             while chunk := file.read(_CHUNK):
                 self._hold()
                 yield chunk
@@ -298,7 +298,7 @@ class Elsewhere:
 
     @contextlib.contextmanager
     def lock(self, folder: str) -> Iterator[None]:
-        with _as_os_error(folder):
+        with as_os_error(folder):
             lease = _Lease(self._files, folder)
             lease.take()
         self._lease = lease
@@ -306,7 +306,7 @@ class Elsewhere:
             yield
         finally:
             self._lease = None
-            with contextlib.suppress(OSError), _as_os_error(folder):
+            with contextlib.suppress(OSError), as_os_error(folder):
                 lease.drop()
 
     def _hold(self) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import datetime
 import logging
-import posixpath
-import tempfile
-from pathlib import Path
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from tfx import types
@@ -14,14 +13,16 @@ from tfx.components.util import model_utils
 
 from albert_model.config import AlbertConfig
 from albert_model.evaluation import verdict as verdicts
-from albert_model.publishing import model_card, stores
+from albert_model.publishing import model_card
 from albert_model.publishing.versions import PushSettings, Versions
-from albert_model.text.tokenizer import Tokenizer, read_vocabulary
+from albert_model.text.tokenizer import Tokenizer
 from albert_model.weights.package import CONFIG, VOCABULARY
 from components import manifests
+from components.remote import folders_here, read_vocabulary
 
 _log = logging.getLogger("albert.push")
 _DOCUMENTS_KEPT = ("documents", "train_documents", "eval_documents", "fingerprint")
+_OF_OLDER_SPANS = ("spans", "replayed_documents", "replayed_share")  # where older spans were read
 
 
 def push(
@@ -86,14 +87,15 @@ def _tell(versions: Versions, number: int, is_new: bool) -> None:
 def _facts(said: PushSettings, artifacts: dict[str, types.Artifact], versions: Versions) -> model_card.CardFacts:
     verdict = manifests.read_json(artifacts["evaluation"].uri, verdicts.FILE_NAME)
     config, tokenizer = _config_and_tokenizer(artifacts["encoder package"].uri)
+    documents = manifests.read(artifacts["documents"].uri)
     return model_card.CardFacts(
         settings=said,
         config=config,
         tokenizer=tokenizer,
         training=manifests.read_training(artifacts["model"].uri),
         verdict=verdict,
-        spans=_spans(artifacts["documents"]),
-        documents=manifests.read(artifacts["documents"].uri),
+        spans=_spans(artifacts["documents"], documents),
+        documents=documents,
         examples=manifests.read(artifacts["examples"].uri),
         lineage={name: artifact.uri for name, artifact in artifacts.items()},
         version_before=versions.version_of(verdict["baseline"]),
@@ -106,7 +108,8 @@ def _more(facts: model_card.CardFacts) -> dict[str, Any]:
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "spans": list(facts.spans),
-        "documents": {key: facts.documents[key] for key in _DOCUMENTS_KEPT},
+        "documents": {key: facts.documents[key] for key in _DOCUMENTS_KEPT}
+        | {key: facts.documents[key] for key in _OF_OLDER_SPANS if key in facts.documents},
         "licence": facts.settings.licence,
         "language": facts.settings.language,
         "metrics": {key: verdict[key] for key in ("summary", "confidence", "comparison", "baseline", "texts")},
@@ -115,18 +118,14 @@ def _more(facts: model_card.CardFacts) -> dict[str, Any]:
 
 
 def _config_and_tokenizer(package_uri: str) -> tuple[AlbertConfig, Tokenizer]:
-    """Of a package that may lie elsewhere than on a disk."""
-    store = stores.store_of(package_uri)
-    with tempfile.TemporaryDirectory(prefix="albert-") as folder:
-        for name in store.files(package_uri):
-            if name == CONFIG or name.startswith(f"{VOCABULARY}/"):
-                Path(folder, name).parent.mkdir(exist_ok=True)
-                Path(folder, name).write_bytes(stores.read(store, posixpath.join(package_uri, name)))
-        config = AlbertConfig.from_file(Path(folder, CONFIG))
-        return config, read_vocabulary(Path(folder, VOCABULARY))
+    with folders_here() as here:
+        config = AlbertConfig.from_file(here.of_input(os.path.join(package_uri, CONFIG)))
+    return config, read_vocabulary(os.path.join(package_uri, VOCABULARY))
 
 
-def _spans(documents: types.Artifact) -> list[int]:
-    """The span that ExampleGen's driver wrote down; none for text that has none."""
-    span = documents.get_custom_property("span")
+def _spans(documents: types.Artifact, manifest: Mapping[str, Any]) -> list[int]:
+    """Those that were read as a whole; none for text that has none."""
+    if rows := manifest.get("spans"):
+        return sorted({row["span"] for row in rows if row["part"] != "replay"})
+    span = manifest.get("span", documents.get_custom_property("span"))  # ExampleGen's driver writes the latter
     return [int(float(span))] if span not in (None, "") else []

@@ -17,11 +17,11 @@ from albert_model.errors import InputError
 from albert_model.text.examples import decode_documents, encode_examples, make_examples
 from albert_model.text.packing import pack, predictions_per_row
 from albert_model.text.settings import ExampleSettings
-from albert_model.text.tokenizer import read_vocabulary
 from albert_model.weights.package import VOCABULARY
 from components import manifests
 from components.model_layout import package_folder, serving_folder
-from components.sharding import ReadInBatches, split_files
+from components.remote import read_vocabulary
+from components.sharding import NameFiles, ReadInBatches, split_files
 
 HELD_OUT = ("eval",)
 _BATCH = 32  # documents made into examples at once
@@ -125,7 +125,7 @@ class HeldOutExamples(beam.PTransform):
         text = self._text
         if text.examples and _are_made_so(text.examples, self._model.fingerprint, self._settings):
             files = _files(text.examples, text.splits)
-            return pipeline | "ListFiles" >> beam.Create(files) | "ReadExamples" >> beam.io.ReadAllFromTFRecord()
+            return pipeline | "ListFiles" >> NameFiles(files) | "ReadExamples" >> beam.io.ReadAllFromTFRecord()
         return (
             pipeline
             | "ReadDocuments" >> ReadInBatches(_files(text.documents, text.splits), _BATCH)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 
+import tensorflow as tf
 from tfx import types
 from tfx.components.util import model_utils
 
@@ -16,6 +17,7 @@ from albert_model.publishing.export_process import check_export, passed
 from albert_model.weights import package as packages
 from components import manifests
 from components.model_layout import package_folder
+from components.remote import folders_here, read_package
 
 _log = logging.getLogger("albert.export")
 # What tfx/components/infra_validator/executor.py writes, and TFX's Pusher reads.
@@ -38,28 +40,29 @@ def check(
       InputError: the model's own package is damaged.
       OSError: the disk is full, or the like.
     """
-    Path(package.uri).mkdir(parents=True, exist_ok=True)
+    tf.io.gfile.makedirs(package.uri)
     if not model_utils.is_model_blessed(model_blessing):
         _log.info("no package written: the model was not blessed")
         _finish(infra_blessing, [])
         return
-    trained = packages.read(package_folder(model.uri))
-    packages.write_encoder(package.uri, trained)
-    checks = check_export(package.uri, trained, time_limit)
+    trained = read_package(package_folder(model.uri))
+    with folders_here() as here:
+        folder = here.of_output(package.uri)
+        packages.write_encoder(folder, trained)
+        checks = [replace(c, said=here.with_uris(c.said)) for c in check_export(folder, trained, time_limit)]
     _finish(infra_blessing, checks)
     _tell(checks)
 
 
 def _finish(infra_blessing: types.Artifact, checks: Sequence[Check]) -> None:
     """Writes `export_check.json` (`passed`, and `checks` with the fields of `Check`), and marks the artifact."""
-    folder = Path(infra_blessing.uri)
-    folder.mkdir(parents=True, exist_ok=True)
     blessed = passed(checks)
     report = {"passed": blessed, "checks": [asdict(check) for check in checks]}
-    (folder / manifests.EXPORT_CHECK).write_text(
-        json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    (folder / _FILES[blessed]).write_text("")
+    files = {manifests.EXPORT_CHECK: json.dumps(report, indent=2, ensure_ascii=False) + "\n", _FILES[blessed]: ""}
+    tf.io.gfile.makedirs(infra_blessing.uri)
+    for name, text in files.items():
+        with tf.io.gfile.GFile(os.path.join(infra_blessing.uri, name), "w") as file:
+            file.write(text)
     infra_blessing.set_int_custom_property(_BLESSED, int(blessed))
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
+import tensorflow as tf
 from tfx import types
 
 from albert_model.config import AlbertConfig
 from albert_model.errors import InputError
-from albert_model.weights import package
 from components import manifests
-from components.model_layout import package_folder, serving_folder
+from components.model_layout import holds_model, package_folder, serving_folder
+from components.remote import read_package, write_package
 
 _log = logging.getLogger("albert.start")
 RANDOM = "random"
@@ -31,21 +31,21 @@ def choose(
     Raises:
       InputError: the model to start from is another network than the config's.
     """
-    Path(serving_folder(output.uri)).mkdir(parents=True)
-    chosen = blessed_model or converted_model
+    tf.io.gfile.makedirs(serving_folder(output.uri))
+    chosen = blessed_model if holds_model(blessed_model) else converted_model
     if chosen is None:
         _log.info("starting from random weights: no blessed model yet")
         manifests.write(output, {"source": RANDOM})
         return
-    source = CONVERTED if blessed_model is None else BLESSED
-    start = package.read(package_folder(chosen.uri))
+    source = BLESSED if chosen is blessed_model else CONVERTED
+    start = read_package(package_folder(chosen.uri))
     _check_same_network(
         start.config, AlbertConfig.model_validate_json(model_config), source, chosen.uri, extend_vocabulary
     )
-    package.write(package_folder(output.uri), start)
+    write_package(package_folder(output.uri), start)
     _log.info("starting from the %s %s", source, chosen.uri)
     facts = {"source": source, "model_uri": chosen.uri, "tokenizer_fingerprint": start.tokenizer.fingerprint}
-    fresh = [] if blessed_model else manifests.read(chosen.uri)["initialised"]
+    fresh = [] if source == BLESSED else manifests.read(chosen.uri)["initialised"]
     manifests.write(output, facts | {"fresh_heads": fresh})
 
 

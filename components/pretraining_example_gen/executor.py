@@ -21,9 +21,10 @@ from albert_model.text.documents import SPLITS
 from albert_model.text.examples import Examples, decode_documents, encode_examples, make_examples
 from albert_model.text.packing import pack
 from albert_model.text.settings import ExampleSettings
-from albert_model.text.tokenizer import Tokenizer, read_vocabulary, write_vocabulary
+from albert_model.text.tokenizer import Tokenizer
 from albert_model.weights.package import VOCABULARY
 from components import manifests, progress
+from components.remote import read_vocabulary, write_vocabulary
 from components.sharding import (
     COUNTS,
     Join,

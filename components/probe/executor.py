@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
+import os
 
+import tensorflow as tf
 from tfx import types
 
 from albert_model.evaluation.probe import ProbeScores, report, run_probe
 from albert_model.evaluation.probe_data import ProbeData, read_data
 from albert_model.evaluation.probe_settings import ProbeSettings
-from albert_model.weights import package
 from components import manifests
-from components.model_layout import package_folder
+from components.model_layout import holds_model, package_folder
+from components.remote import folders_here, read_package
 
 _log = logging.getLogger("albert.probe")
 
@@ -25,19 +26,19 @@ def run(probe: types.Artifact, model: types.Artifact, baseline: types.Artifact |
       InputError: the labelled files cannot be used; says where.
     """
     said = ProbeSettings.model_validate_json(settings)
-    data = read_data(said)
+    with folders_here() as here:
+        data = read_data(said.with_paths(lambda path: str(here.of_input(path))))
     candidate = _scores(model, said, data, "model")
-    before = None if baseline is None else _scores(baseline, said, data, "model before")
-    Path(probe.uri).mkdir(parents=True, exist_ok=True)
+    before = _scores(baseline, said, data, "model before") if baseline and holds_model(baseline) else None
     found = report(said, data, candidate, before)
-    Path(probe.uri, manifests.PROBE).write_text(
-        json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    tf.io.gfile.makedirs(probe.uri)
+    with tf.io.gfile.GFile(os.path.join(probe.uri, manifests.PROBE), "w") as file:
+        file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     _tell(data, candidate, before)
 
 
 def _scores(model: types.Artifact, settings: ProbeSettings, data: ProbeData, name: str) -> ProbeScores:
-    return run_probe(package.read(package_folder(model.uri)), settings, data, name)
+    return run_probe(read_package(package_folder(model.uri)), settings, data, name)
 
 
 def _tell(data: ProbeData, candidate: ProbeScores, before: ProbeScores | None) -> None:

@@ -19,13 +19,14 @@ from tfx.types import artifact_utils
 from albert_model.text import draws
 from albert_model.text.examples import decode_documents
 from albert_model.text.ragged import ranges
-from albert_model.text.tokenizer import Tokenizer, read_vocabulary, write_vocabulary
+from albert_model.text.tokenizer import Tokenizer
 from albert_model.text.vocabulary_extension import extend
 from albert_model.text.vocabulary_training import TokenizerSettings, train
 from albert_model.weights.package import VOCABULARY
 from components import manifests
 from components.initial_model.executor import RANDOM
 from components.model_layout import package_folder
+from components.remote import read_vocabulary, write_vocabulary
 from components.sharding import ReadInBatches, Record, WriteShards, shards_for, split_files
 
 _log = logging.getLogger("albert.tokenizer")
