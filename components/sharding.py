@@ -4,18 +4,26 @@ Only file names, offsets and counts pass through Beam's shuffle. Workers gather 
 shard, to temporary files ("runs", as in external sorting); one task a shard then reads its extents of all runs,
 orders the records by key and writes the shard. A bundle that is tried again leaves runs that nothing refers to,
 never records twice.
+
+There are as many extents as runs times shards, and the larger the text, the more there are of both. So many shards are
+reached in two steps, by groups of shards first: extents stay large enough for object stores, and their number grows
+with the text, not with its square.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
+import re
 import struct
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -33,8 +41,14 @@ COUNTS = "counts"  # the tag of the output of counts, each a dict of numbers to 
 _RUN_BYTES = 32 * 1024 * 1024  # of records that a worker gathers before it writes them
 _SHARD_BYTES = 64 * 1024 * 1024
 _SMALLEST_SHARD_BYTES = 4 * 1024 * 1024
+_MOST_SHARDS = 1 << 14  # of a split; of more than a terabyte they are larger
+_FAN_OUT = 256  # shards that runs are divided into at once; more are reached by groups
+_GROUPS_PER_RUN = 32  # into which one of _RUN_BYTES is divided; for more groups runs are larger
+_PIECE_BYTES = 1024 * 1024 * 1024  # of a group, that one task divides into shards
+_REQUESTS = 32  # to an object store at once
 KEY_BYTES = 16
 _HEADER = struct.Struct("<16sI")  # of a record in a run: key, length of the value
+_RUN = re.compile("[0-9a-f]{32}")  # its file's name
 
 
 Join = Callable[[Iterable[bytes]], list[bytes]]
@@ -76,7 +90,8 @@ def shards_for(num_bytes: int, workers: int = 1) -> int:
     >>> shards_for(10**9), shards_for(10**9, workers=64), shards_for(10**7, workers=64)
     (15, 64, 3)
     """
-    return max(1, -(-num_bytes // _SHARD_BYTES), min(workers, -(-num_bytes // _SMALLEST_SHARD_BYTES)))
+    most = max(-(-num_bytes // _SHARD_BYTES), min(workers, -(-num_bytes // _SMALLEST_SHARD_BYTES)))
+    return max(1, min(most, _MOST_SHARDS))
 
 
 def mark_examples(examples: types.Artifact) -> None:
@@ -88,6 +103,30 @@ def mark_examples(examples: types.Artifact) -> None:
 def split_files(uri: str, split: str) -> list[str]:
     """The shards of a split of an Examples artifact."""
     return sorted(tf.io.gfile.glob(os.path.join(uri, f"Split-{split}", "*")))
+
+
+class NameFiles(beam.PTransform):
+    """→ the files, spread over the workers. Compressed in the job's graph, for which Dataflow allows 10 MB.
+
+    Args:
+      files: any number of names, or rows of what JSON can hold.
+    """
+
+    def __init__(self, files: Sequence[Any]):
+        super().__init__()
+        self._names = zlib.compress(json.dumps(list(files)).encode())
+
+    def expand(self, pipeline):
+        return (
+            pipeline
+            | "Names" >> beam.Create([self._names])
+            | "DivideNames" >> beam.FlatMap(_decompressed)
+            | "SpreadFiles" >> beam.Reshuffle()
+        )
+
+
+def _decompressed(names: bytes) -> list[Any]:
+    return json.loads(zlib.decompress(names))
 
 
 class ReadInBatches(beam.PTransform):
@@ -105,8 +144,7 @@ class ReadInBatches(beam.PTransform):
     def expand(self, pipeline):
         return (
             pipeline
-            | "ListFiles" >> beam.Create(self._files)
-            | "SpreadFiles" >> beam.Reshuffle()
+            | "ListFiles" >> NameFiles(self._files)
             | "ReadRecords" >> beam.io.ReadAllFromTFRecord()
             | "BatchRecords" >> beam.BatchElements(min_batch_size=self._batch, max_batch_size=self._batch)
         )
@@ -125,18 +163,67 @@ class GroupRecords(beam.PTransform):
         self._folder, self._shards = folder, dict(shards)
 
     def expand(self, collections):
-        every_shard = [((split, shard), None) for split, count in self._shards.items() for shard in range(count)]
+        groups = {split: groups_for(shards) for split, shards in self._shards.items()}
+        run_bytes = run_bytes_for(self._shards, groups)
         # Each collection is written on its own: a Flatten of records would hold them all in a local runner's memory.
-        written = [
-            batches | f"WriteRuns{i}" >> beam.ParDo(_WriteRuns(self._folder, self._shards))
+        extents = [
+            batches | f"WriteRuns{i}" >> beam.ParDo(_WriteRuns(self._folder, self._shards, groups, run_bytes))
             for i, batches in enumerate(collections)
         ]
+        if groups != self._shards:
+            write = _WriteRuns(self._folder, self._shards, self._shards, run_bytes)
+            extents = [
+                extents
+                | "FlattenGroups" >> beam.Flatten()
+                | "GroupByGroup" >> beam.GroupByKey()
+                | "DivideGroups" >> beam.FlatMapTuple(_pieces)
+                | "SpreadPieces" >> beam.Reshuffle()
+                | "ReadPieces" >> beam.FlatMapTuple(_batches)
+                | "WriteRunsOfGroups" >> beam.ParDo(write)
+            ]
+        every_shard = (
+            collections[0].pipeline
+            | "NameSplits" >> beam.Create(self._shards.items())
+            | "NameShards" >> beam.FlatMapTuple(_names_of_shards)
+        )
         return (
-            (*written, collections[0].pipeline | "NameShards" >> beam.Create(every_shard))
+            (*extents, every_shard)
             | beam.Flatten()
             | "GroupByShard" >> beam.GroupByKey()
             | "SkipNames" >> beam.MapTuple(_without_names)
         )
+
+
+def groups_for(shards: int) -> int:
+    """Shards are dealt to as many groups as there are shards in each; to as many as there are where these are few."""
+    return shards if shards <= _FAN_OUT else math.isqrt(shards - 1) + 1
+
+
+def run_bytes_for(shards: Mapping[str, int], groups: Mapping[str, int]) -> int:
+    """Runs of more groups are larger, so that an extent stays at a megabyte."""
+    return _RUN_BYTES if groups == shards else _RUN_BYTES * -(-max(groups.values()) // _GROUPS_PER_RUN)
+
+
+def _names_of_shards(split: str, shards: int) -> Iterator[tuple[tuple[str, int], None]]:
+    return (((split, shard), None) for shard in range(shards))
+
+
+def _pieces(place: tuple[str, int], extents: Iterable[Extent]) -> Iterator[tuple[str, list[Extent]]]:
+    """Extents of a group → split and extents, of at most _PIECE_BYTES or one."""
+    piece: list[Extent] = []
+    size = 0
+    for extent in extents:
+        if piece and size + extent.length > _PIECE_BYTES:
+            yield place[0], piece
+            piece, size = [], 0
+        piece.append(extent)
+        size += extent.length
+    yield place[0], piece
+
+
+def _batches(split: str, extents: list[Extent]) -> Iterator[list[Record]]:
+    """One for each extent."""
+    return ([Record(split, key, value) for key, value in _read(extent)] for extent in extents)
 
 
 def _without_names(place: tuple[str, int], extents: Iterable[Extent | None]) -> tuple[tuple[str, int], list[Extent]]:
@@ -169,15 +256,24 @@ class WriteShards(beam.PTransform):
 
     def remove_temporary_files(self) -> None:
         """To be called after the pipeline has run."""
-        if tf.io.gfile.exists(self.temporary_folder):
+        if not tf.io.gfile.exists(self.temporary_folder):
+            return
+        names = tf.io.gfile.listdir(self.temporary_folder)
+        runs = [os.path.join(self.temporary_folder, name) for name in names if _RUN.fullmatch(name)]
+        with ThreadPoolExecutor(_REQUESTS) as pool:  # one after another would take hours in an object store
+            list(pool.map(tf.io.gfile.remove, runs))
+        if tf.io.gfile.exists(self.temporary_folder):  # an object store's folder ends with its files
             tf.io.gfile.rmtree(self.temporary_folder)
 
 
 class _WriteRuns(beam.DoFn):
-    """Batches of records → (split, shard), extent of a run."""
+    """Batches of records → (split, part), extent of a run; a part is a shard or a group of shards."""
 
-    def __init__(self, folder: str, shards: dict[str, int]):
+    def __init__(
+        self, folder: str, shards: dict[str, int], parts: dict[str, int] | None = None, run_bytes: int | None = None
+    ):
         self._folder, self._shards = folder, shards
+        self._parts, self._run_bytes = parts or shards, run_bytes or _RUN_BYTES
 
     def start_bundle(self):
         self._gathered: dict[tuple[str, int], bytearray] = {}
@@ -187,10 +283,10 @@ class _WriteRuns(beam.DoFn):
     def process(self, batch: Iterable[Record]):
         for split, key, value in batch:
             shard = int.from_bytes(key[:8], "big") % self._shards[split]
-            extent = self._gathered.setdefault((split, shard), bytearray())
+            extent = self._gathered.setdefault((split, shard % self._parts[split]), bytearray())
             extent += _HEADER.pack(key, len(value)) + value
             self._gathered_bytes += _HEADER.size + len(value)
-        if self._gathered_bytes >= _RUN_BYTES:
+        if self._gathered_bytes >= self._run_bytes:
             self._write_run()
 
     def _write_run(self) -> None:

@@ -9,13 +9,12 @@ import os
 from pipeline.cloud.runner import runner_of
 from pipeline.pipeline import create_pipeline
 from pipeline.settings import load_settings
-from pipeline.spans import with_span
+from pipeline.spans import for_target
 
 _TARGET = os.environ.get("ALBERT_PIPELINE_TARGET", "vertex")
 
 if __name__ == "__main__":
     settings = load_settings(os.environ.get("ALBERT_PIPELINE_CONFIG", "configs/pipelines/vertex.yaml"))
-    if _TARGET == "kfp":
-        settings = with_span(settings)  # Kubeflow finds no span when it runs
+    settings = for_target(settings, _TARGET)
     file_name = "pipeline.json" if _TARGET == "vertex" else "pipeline.yaml"
     runner_of(settings, _TARGET, output_filename=file_name).run(create_pipeline(settings, _TARGET))

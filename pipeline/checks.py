@@ -13,7 +13,7 @@ from albert_model.errors import InputError
 from albert_model.evaluation.probe_data import read_data
 from pipeline.fingerprints import files_fingerprint
 from pipeline.settings import AnchorSettings, PipelineSettings
-from pipeline.spans import with_older_files, with_span
+from pipeline.spans import with_files, with_span
 
 _log = logging.getLogger("pipeline")
 
@@ -42,7 +42,7 @@ def check(settings: PipelineSettings) -> PipelineSettings:
                 f"{key}: {path} holds a character that stands for others in patterns (*?[]{{}}). Rename it."
             )
     is_latest = settings.corpus.span == "latest"
-    settings = _with_probe_files(_with_initial_files(with_older_files(with_span(settings))))
+    settings = _with_probe_files(_with_initial_files(with_files(with_span(settings))))
     if anchor:
         _check_anchor(anchor)
     _check_writable("root", settings.root)

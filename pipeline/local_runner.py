@@ -27,6 +27,7 @@ _log = logging.getLogger("pipeline")
 _IN_TRACEBACK = re.compile(r"albert_model\.errors\.InputError: (.+?)(?: \[while running|\n|$)")
 _POLL_SECONDS = 1.0
 # What libraries say of a full disk.
+_GONE = "Cannot find matching for split"  # TFX's driver, of a pattern without files
 _FULL_DISK = (os.strerror(errno.ENOSPC), f"errno = {errno.ENOSPC}")
 
 
@@ -157,6 +158,10 @@ def user_error(error: BaseException) -> InputError | None:
             return cause if " [while running" not in str(cause) else InputError(str(cause).split(" [while running")[0])
         if match := _IN_TRACEBACK.search(str(cause)):
             return InputError(match[1])
+        if _GONE in str(cause):
+            return InputError(
+                "corpus.pattern: the span's files are gone since the run was checked. Put them back, or run again."
+            )
         if any(words in str(cause) for words in _FULL_DISK):
             return InputError(
                 "No space left on the disk of root or of push.destination. Make room; the same command goes on then."

@@ -40,7 +40,9 @@ def create_pipeline(settings: PipelineSettings, target: Target = "local") -> tfx
         components=_components(settings, target),
         enable_cache=True,
         metadata_connection_config=settings.metadata.connection(settings.root) if target == "local" else None,
-        beam_pipeline_args=beam_options.for_components(settings.beam_args(target)),
+        beam_pipeline_args=beam_options.for_components(
+            settings.beam_args(target), settings.cloud and settings.cloud.image
+        ),
     )
 
 
@@ -52,10 +54,9 @@ def _components(settings: PipelineSettings, target: Target) -> list[BaseNode]:
         pattern=corpus.pattern,
         eval_fraction=corpus.eval_fraction,
         settings=corpus.narrowed(DocumentSettings).model_dump_json(),
-        span=None if corpus.span == "latest" else corpus.span,
+        span=nodes.span_of(settings, target),
         mixing=corpus.narrowed(MixingSettings).model_dump_json(),
-        older_files_fingerprint=corpus.older_files_fingerprint,
-        resolved=target == "kfp",
+        files_fingerprint=corpus.files_fingerprint,
     )
     start = _start(settings, target, documents)
     converter = _converter(settings)

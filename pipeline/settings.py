@@ -46,9 +46,9 @@ class CorpusSettings(MixingSettings, DocumentSettings):
         le=0.999,
         description="Share of documents that is held out, chosen by a hash of their text.",
     )
-    older_files_fingerprint: str = pydantic.Field(
+    files_fingerprint: str = pydantic.Field(
         default="",
-        description="Filled in when a run starts: another one when files changed that `window` or `replay` reads.",
+        description="Filled in when a run starts: another one when files changed that no driver of TFX looks at.",
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from albert_model.errors import InputError
 from albert_model.text.mixing import divide
 from albert_model.text.span_patterns import SpanPattern
+from pipeline.cloud.settings import Target
 from pipeline.fingerprints import files_fingerprint
 from pipeline.settings import CorpusSettings, PipelineSettings
 
@@ -66,20 +67,34 @@ def spans_between(settings: PipelineSettings, first: int, last: int) -> list[int
     return spans
 
 
-def with_older_files(settings: PipelineSettings) -> PipelineSettings:
-    """The settings with a fingerprint of the files of the older spans that `corpus.window` and `replay` read.
+def for_target(settings: PipelineSettings, target: Target) -> PipelineSettings:
+    """The settings with what the target cannot find out inside a run: for Kubeflow the span and its files' state.
 
-    TFX's cache looks at the newest span's files only. Remote files have none: there, a change of older text alone is
-    not noticed.
+    Raises:
+      InputError: see `with_span`.
+    """
+    return with_files(with_span(settings), newest_too=True) if target == "kfp" else settings
+
+
+def with_files(settings: PipelineSettings, newest_too: bool = False) -> PipelineSettings:
+    """The settings with a fingerprint of the files that the cache does not look at.
+
+    TFX's driver looks at the newest span's files; those of the older spans that `corpus.window` and `replay` read are
+    left.
+
+    Args:
+      newest_too: where no driver runs.
     """
     corpus = settings.corpus
-    if not corpus.reads_older_spans or _is_remote(corpus) or corpus.span == "latest":
+    if corpus.span == "latest" or not (corpus.reads_older_spans or newest_too):
         return settings
     pattern = span_pattern(corpus)
-    window, older = divide(_spans(pattern), corpus.span, corpus.window)
-    taken = [*window, *older] if corpus.replay else window
+    taken = [corpus.span] if newest_too else []
+    if corpus.reads_older_spans:
+        window, older = divide(_spans(pattern), corpus.span, corpus.window)
+        taken += [*window, *older] if corpus.replay else window
     fingerprint = files_fingerprint(path for span in taken for path in files_of(pattern, span))
-    return settings.model_copy(update={"corpus": corpus.model_copy(update={"older_files_fingerprint": fingerprint})})
+    return settings.model_copy(update={"corpus": corpus.model_copy(update={"files_fingerprint": fingerprint})})
 
 
 def span_pattern(corpus: CorpusSettings) -> SpanPattern:

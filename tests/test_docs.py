@@ -45,6 +45,8 @@ def test_commands(block, demo, tmp_path):
         elif program == "albert" and words[:2] in (["pipeline", name] for name in ("runs", "show", "lineage")):
             done = albert_fork(*words, cwd=tmp_path).done()
             assert done.returncode == 0, done.stdout + done.stderr
+        elif program == "albert" and words[:2] in (["pipeline", name] for name in _ELSEWHERE):
+            check_elsewhere(words[1:])
         elif program == "albert" and words[0] in ("inspect", "convert", "parity", "versions", "rollback", "verify"):
             check_on_weights(words, tmp_path)
         elif program == "albert" and words[0] == "create-pretraining-data":
@@ -59,6 +61,22 @@ def test_commands(block, demo, tmp_path):
             assert all(word in done.stdout for word in words if word.startswith("--")), line
         elif program not in ("source", "git", "cd", "tensorboard"):
             pytest.fail(f"a command that this test does not know: {line}")
+
+
+_ELSEWHERE = ("compile", "check", "submit", "schedule", "backfill")
+
+
+def check_elsewhere(words):
+    """The words are checked, and the file that they name: other tests do what the commands do."""
+    from pipeline.cli import pipeline
+
+    command = pipeline.commands[words.pop(0)]
+    if words[0] in getattr(command, "commands", ()):
+        command = command.commands[words.pop(0)]
+    with command.make_context(command.name, words) as context:
+        name = context.params["config"]
+    if name != "my.yaml":
+        load_settings(ROOT / name, {"model": str(ROOT / "configs/models/tiny.json")})
 
 
 def check_run(words):
@@ -144,11 +162,12 @@ def test_links_lead_somewhere(page):
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
+_FOLDERS = ("configs", "docs", "tests", "components", "pipeline", "benchmarks", "albert_model", "kubeflow")
+
+
 def test_files_that_docs_name_exist():
     for page in PAGES:
-        for name in re.findall(
-            r"`((?:configs|docs|tests|components|pipeline|benchmarks|albert_model)/[\w./-]+)`", page.read_text()
-        ):
+        for name in re.findall(rf"`((?:{'|'.join(_FOLDERS)})/[\w./-]+)`", page.read_text()):
             assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 

@@ -1,4 +1,4 @@
-"""Folders on a disk, and folders that TensorFlow's file systems reach (`gs://`, `s3://`, `hdfs://`, `ram://`), with the
+"""Folders on a disk, and folders that TensorFlow's file systems reach (`gs://`, `ram://`, what plug-ins add), with the
 same few operations. All raise OSError. Imports TensorFlow only for the latter.
 """
 

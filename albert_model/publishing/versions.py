@@ -122,6 +122,14 @@ class Versions:
             for number in self.numbers()
         ]
 
+    def served(self) -> list[Version]:
+        """Those that can be read, up to the one that `latest` names, oldest first: later ones were rolled back."""
+        if not self.numbers():
+            return []
+        versions = [version for version in self.all() if version.manifest]
+        latest = max((version.number for version in versions if version.is_latest), default=0)
+        return [version for version in versions if version.number <= latest]
+
     def folder(self, number: int) -> str:
         """Where a version lies."""
         return self._path(str(number))

@@ -10,7 +10,6 @@ from tfx.proto import example_gen_pb2
 
 from albert_model.text.documents import BUCKETS
 from albert_model.text.mixing import MixingSettings
-from albert_model.text.span_patterns import SpanPattern
 from components.document_gen import executor
 
 # Raise it when the results of any component change for the same inputs. TFX's cache knows inputs and settings but
@@ -30,10 +29,10 @@ class DocumentGen(FileBasedExampleGen):
         file name the domain.
       eval_fraction: share of documents that is held out.
       settings: JSON of `albert_model.text.documents.DocumentSettings`.
-      span: None for the latest one.
+      span: None for the latest one. A runtime parameter, for orchestrators that run no driver: the executor puts its
+        value into the pattern.
       mixing: JSON of `albert_model.text.mixing.MixingSettings`: what is read of older spans. None: nothing.
-      older_files_fingerprint: another one when the older spans' files changed, for TFX's cache.
-      resolved: the span stands as a number in the pattern that is handed on, for orchestrators that run no driver.
+      files_fingerprint: another one when files changed that no driver looks at, for TFX's cache.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
@@ -44,48 +43,40 @@ class DocumentGen(FileBasedExampleGen):
         pattern: str,
         eval_fraction: float,
         settings: str,
-        span: int | None = None,
+        span: int | tfx.dsl.experimental.RuntimeParameter | None = None,
         mixing: str | None = None,
-        older_files_fingerprint: str = "",
-        resolved: bool = False,
+        files_fingerprint: str = "",
     ):
         held_out = round(eval_fraction * BUCKETS)
         splits = [
             example_gen_pb2.SplitConfig.Split(name="train", hash_buckets=BUCKETS - held_out),
             example_gen_pb2.SplitConfig.Split(name="eval", hash_buckets=held_out),
         ]
-        if span is not None and resolved:
-            handed_on, range_config = SpanPattern(input_base, pattern).below_base(span), None
-        else:
-            handed_on, range_config = pattern, _only(span)
         packed = struct_pb2.Struct()
         packed.update({"settings": settings, "code_version": CODE_VERSION})
-        packed.update(_of_older_spans(pattern, mixing, older_files_fingerprint))
-        if handed_on != pattern:
-            packed.update({"span_pattern": pattern})
+        packed.update(_of_older_spans(pattern, mixing, files_fingerprint))
         custom_config = example_gen_pb2.CustomConfig()
         custom_config.custom_config.Pack(packed)
         super().__init__(
             input_base=input_base,
-            input_config=example_gen_pb2.Input(
-                splits=[example_gen_pb2.Input.Split(name="documents", pattern=handed_on)]
-            ),
+            input_config=example_gen_pb2.Input(splits=[example_gen_pb2.Input.Split(name="documents", pattern=pattern)]),
             output_config=example_gen_pb2.Output(
                 split_config=example_gen_pb2.SplitConfig(splits=splits, partition_feature_name="document_id")
             ),
             custom_config=custom_config,
-            range_config=range_config,
+            range_config=_only(span) if isinstance(span, int) else None,
         )
+        if isinstance(span, tfx.dsl.experimental.RuntimeParameter):
+            # TFX's class makes the specification, and knows no such parameter.
+            self.spec.exec_properties[executor.GIVEN_SPAN] = span
 
 
-def _only(span: int | None) -> tfx.proto.RangeConfig | None:
-    if span is None:
-        return None
+def _only(span: int) -> tfx.proto.RangeConfig:
     return tfx.proto.RangeConfig(static_range=tfx.proto.StaticRange(start_span_number=span, end_span_number=span))
 
 
 def _of_older_spans(pattern: str, mixing: str | None, fingerprint: str) -> dict[str, str]:
     """What the executor is told of older spans: nothing where none is read, so that caches stay good."""
     if mixing is None or not MixingSettings.model_validate_json(mixing).reads_older_spans:
-        return {}
-    return {"mixing": mixing, "span_pattern": pattern, "older_files_fingerprint": fingerprint}
+        return {"files_fingerprint": fingerprint} if fingerprint else {}
+    return {"mixing": mixing, "span_pattern": pattern, "files_fingerprint": fingerprint}

@@ -43,6 +43,7 @@ from components.sharding import (
 )
 
 _log = logging.getLogger("albert.documents")
+GIVEN_SPAN = "given_span"  # execution property: the span's number, where no driver of TFX puts it into the pattern
 _RANGE_BYTES = 32 * 1024 * 1024  # of a plain file that one worker reads; other workers read the rest
 _PARTS = 20  # into which a text without blank lines is cut where fewer leave nothing to hold out
 _SHORTEST_DOCUMENT = 4  # sentences
@@ -200,8 +201,11 @@ def _inputs(exec_properties: dict[str, Any]) -> _Inputs:
     config = proto_utils.json_to_proto(exec_properties["input_config"], example_gen_pb2.Input())
     literal = config.splits[0].pattern
     eval_fraction, packed = _output_settings(exec_properties)
+    given = exec_properties.get(GIVEN_SPAN)
     span_pattern = SpanPattern(base, packed.get("span_pattern", literal))
-    span = span_pattern.span_of_literal(literal) if "span_pattern" in packed else None
+    if given is not None:
+        literal = span_pattern.below_base(int(given))
+    span = span_pattern.span_of_literal(literal) if given is not None or "span_pattern" in packed else None
     if "span_pattern" in packed and span is None:
         raise InputError(f"corpus.pattern: {literal} is of no span of {span_pattern.pattern}. Give the span's number.")
     return _Inputs(

@@ -33,21 +33,12 @@ def find(
 
 
 def _published(destination: str, documents: types.Artifact | None, candidate: types.Artifact | None) -> str | None:
-    served = _served(destination)
+    served = Versions(destination).served()
     if candidate is not None:
         served = [version for version in served if _model_of(version) != candidate.uri]
     if documents is not None:
         served = before_text(served, manifests.read(documents.uri)["fingerprint"])
     return next((uri for version in reversed(served) if holds_model_at(uri := _model_of(version))), None)
-
-
-def _served(destination: str) -> list[Version]:
-    """Up to the one that `latest` names: later ones were rolled back."""
-    if not tf.io.gfile.exists(destination):
-        return []
-    versions = [version for version in Versions(destination).all() if version.manifest]
-    latest = max((version.number for version in versions if version.is_latest), default=0)
-    return [version for version in versions if version.number <= latest]
 
 
 def before_text(versions: list[Version], fingerprint: str) -> list[Version]:

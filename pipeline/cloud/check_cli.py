@@ -67,15 +67,12 @@ def show(results: list[CheckResult], console: rich.console.Console) -> None:
 
 def _settings(config: str, target: Target, span: int | None, overrides: dict[str, Any]) -> Any:
     from pipeline.settings import load_settings
+    from pipeline.spans import for_target
 
     settings = load_settings(config, overrides)
     if span is not None:
         settings = settings.with_span(span)
-    if target == "kfp":
-        from pipeline.spans import with_span
-
-        settings = with_span(settings)
-    return settings
+    return for_target(settings, target)
 
 
 COMMANDS = [check]

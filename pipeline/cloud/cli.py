@@ -34,16 +34,13 @@ def compile_(
     from pipeline.cloud import compiler
     from pipeline.console import errors_in_a_line, quietly
     from pipeline.settings import load_settings
+    from pipeline.spans import for_target
 
     with errors_in_a_line(debug), quietly() as console:
         settings = load_settings(config, overrides)
         if span is not None:
             settings = settings.with_span(span)
-        if target == "kfp":
-            from pipeline.spans import with_span
-
-            settings = with_span(settings)
-        job = compiler.compile_pipeline(settings, target)
+        job = compiler.compile_pipeline(for_target(settings, target), target)
         compiler.write(job, output)
         tasks = compiler.task_count(job)
         console.print(f"{output}: {settings.name} for {target}, {tasks} components", markup=False)

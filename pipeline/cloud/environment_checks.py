@@ -132,10 +132,24 @@ def remote_paths(subject: Subject) -> str:
         for key, path in paths.items()
         if "://" not in path
     ]
+    readable = (*_schemes(), "http", "https")
+    wrong += [
+        f"{key}: {path}: TensorFlow cannot read it; it knows {', '.join(f'{scheme}://' for scheme in readable[:-2])}"
+        for key, path in paths.items()
+        if "://" in path and path.partition("://")[0] not in readable
+    ]
     if subject.target == "vertex" and "://" in paths["root"] and not paths["root"].startswith("gs://"):
         wrong.append(f"root: {paths['root']}: Vertex AI takes gs:// only")
     require_none(wrong)
     return ", ".join(f"{key} {path}" for key, path in paths.items())
+
+
+def _schemes() -> list[str]:
+    """Of the file systems that are there: plug-ins add to them."""
+    from tensorflow.python.lib.io import file_io
+
+    known = {scheme.decode() if isinstance(scheme, bytes) else scheme for scheme in file_io.get_registered_schemes()}
+    return sorted(known - {"", "file", "ram"})
 
 
 def _paths(settings: PipelineSettings) -> Iterator[tuple[str, str]]:

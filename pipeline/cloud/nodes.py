@@ -12,13 +12,22 @@ from tfx.extensions.google_cloud_ai_platform.trainer import executor as vertex_e
 from tfx.types import BaseChannel
 
 from albert_model.errors import InputError
+from albert_model.text.span_patterns import SpanPattern
 from components.failure_notice.component import FailureNotice
 from components.published_model.component import PublishedModel
 from pipeline.cloud.settings import CloudSettings, NotificationSettings, Target, WorkerPoolSettings
 from pipeline.settings import PipelineSettings
 
 BASE_MODEL = "base_model"  # Kubeflow's parameters
-SPAN_RANGE = "span_range"
+SPAN = "span"
+
+
+def span_of(settings: PipelineSettings, target: Target) -> int | tfx.dsl.experimental.RuntimeParameter | None:
+    """The span that DocumentGen reads; None: it finds the latest one. Kubeflow runs no driver that could."""
+    corpus = settings.corpus
+    if target == "kfp" and SpanPattern(corpus.path, corpus.pattern).has_span:
+        return tfx.dsl.experimental.RuntimeParameter(name=SPAN, ptype=int)
+    return None if corpus.span == "latest" else corpus.span
 
 
 def start_model(settings: PipelineSettings, target: Target, documents: BaseChannel) -> BaseNode:
@@ -90,4 +99,11 @@ def failure_notice(settings: PipelineSettings, notify: NotificationSettings) -> 
 
 def parameters(settings: PipelineSettings, target: Target) -> dict[str, Any]:
     """Values of the specification's parameters. TFX loses the defaults of parameters when it compiles."""
-    return {BASE_MODEL: ""} if target == "kfp" and settings.start == "latest" else {}
+    values: dict[str, Any] = {}
+    if target == "kfp" and settings.start == "latest":
+        values[BASE_MODEL] = ""
+    if isinstance(span_of(settings, target), tfx.dsl.experimental.RuntimeParameter):
+        if settings.corpus.span == "latest":
+            raise InputError("corpus.span: Kubeflow finds no span when it runs. Name it: --span N.")
+        values[SPAN] = settings.corpus.span
+    return values

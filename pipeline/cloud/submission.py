@@ -49,7 +49,7 @@ def submit(
     client = client_of(settings, target)
     if target == "kfp" and not force:
         _wait_for_others(cast("KfpClient", client), settings, wait, say)
-        if number := pushed_version(settings := _with_span(settings)):
+        if number := pushed_version(settings := _for_kubeflow(settings)):
             say(f"nothing new: span {settings.corpus.span} was pushed as version {number} already")
             return
     settings, parameters = resolved(settings, target)
@@ -86,7 +86,7 @@ def resolved(settings: PipelineSettings, target: Target) -> tuple[PipelineSettin
     """
     if target != "kfp":
         return settings, {}
-    settings = _with_span(settings)
+    settings = _for_kubeflow(settings)
     span = settings.corpus.span
     # Text without spans is told apart inside the run, by its documents.
     if settings.start != "latest" or span == "latest":
@@ -94,10 +94,10 @@ def resolved(settings: PipelineSettings, target: Target) -> tuple[PipelineSettin
     return settings, {BASE_MODEL: base_model(settings.push.destination, span)}
 
 
-def _with_span(settings: PipelineSettings) -> PipelineSettings:
-    from pipeline.spans import with_span
+def _for_kubeflow(settings: PipelineSettings) -> PipelineSettings:
+    from pipeline.spans import for_target
 
-    return with_span(settings)
+    return for_target(settings, "kfp")
 
 
 def base_model(destination: str, span: int) -> str:
@@ -109,7 +109,7 @@ def base_model(destination: str, span: int) -> str:
     from components.model_layout import holds_model_at
 
     before = []
-    for version in _served(destination):
+    for version in Versions(destination).served():
         if _span(version) == span:
             break
         before.append(version)
@@ -122,18 +122,8 @@ def pushed_version(settings: PipelineSettings) -> int | None:
     span = settings.corpus.span
     if span == "latest":
         return None
-    numbers = [version.number for version in _served(settings.push.destination) if _span(version) == span]
+    numbers = [version.number for version in Versions(settings.push.destination).served() if _span(version) == span]
     return max(numbers, default=None)
-
-
-def _served(destination: str) -> list[Version]:
-    """Versions up to the one that `latest` names, oldest first: later ones were rolled back."""
-    versions = Versions(destination)
-    if not versions.numbers():
-        return []
-    found = [version for version in versions.all() if version.manifest]
-    latest = max((version.number for version in found if version.is_latest), default=0)
-    return [version for version in found if version.number <= latest]
 
 
 def _span(version: Version) -> int | None:

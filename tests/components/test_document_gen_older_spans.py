@@ -4,6 +4,7 @@ import itertools
 import random
 
 import pytest
+from tfx.types import standard_artifacts
 
 from albert_model.text import mixing
 from albert_model.text.documents import SPLITS, identify, split_of
@@ -44,9 +45,8 @@ def corpus(spans, tmp_path_factory):
     return folder
 
 
-def component(corpus, span=None, pattern="span-{SPAN}/*/*.txt", resolved=False, **settings):
-    mixing_settings = MixingSettings(**settings).model_dump_json()
-    return DocumentGen(str(corpus), pattern, EVAL, SETTINGS, span, mixing_settings, resolved=resolved)
+def component(corpus, span=None, pattern="span-{SPAN}/*/*.txt", **settings):
+    return DocumentGen(str(corpus), pattern, EVAL, SETTINGS, span, MixingSettings(**settings).model_dump_json())
 
 
 def generate(root, *arguments, **settings):
@@ -148,15 +148,20 @@ def test_the_first_span_has_nothing_older(corpus, tmp_path, caplog):
 
 
 def test_the_same_bytes_whatever_the_ranges_and_whoever_finds_the_span(corpus, tmp_path, monkeypatch):
-    """The driver finds the latest span, or the pattern that it is handed says it, as where no driver runs."""
+    """The driver finds the latest span, or it is given to the executor, as where no driver runs."""
     settings = {"window": 2, "replay": 0.3}
     latest = generate(tmp_path / "latest", corpus, **settings)
     monkeypatch.setattr(executor, "_RANGE_BYTES", 700)
     monkeypatch.setattr(reading, "_BATCH", 3)
-    resolved = generate(tmp_path / "resolved", corpus, 6, resolved=True, **settings)
-    assert shards(latest.uri) == shards(resolved.uri)
-    assert resolved.custom_properties["span"].int_value == latest.custom_properties["span"].int_value == 6
-    assert manifests.read(latest.uri)["spans"] == manifests.read(resolved.uri)["spans"]
+    given = component(corpus, **settings)
+    given.spec.exec_properties[executor.GIVEN_SPAN] = 6
+    without_driver = standard_artifacts.Examples()
+    without_driver.uri = str(tmp_path / "given")
+    said = {key: value for key, value in given.exec_properties.items() if value is not None}
+    executor.Executor().Do({}, {"examples": [without_driver]}, said)
+    assert shards(latest.uri) == shards(without_driver.uri)
+    assert without_driver.get_int_custom_property("span") == latest.custom_properties["span"].int_value == 6
+    assert manifests.read(latest.uri)["spans"] == manifests.read(without_driver.uri)["spans"]
 
 
 def test_without_older_text_the_component_is_what_it_was(corpus):

@@ -6,7 +6,7 @@ import tensorflow as tf
 from albert_model.errors import InputError
 from albert_model.text.span_patterns import Place, SpanPattern
 from pipeline.settings import load_settings
-from pipeline.spans import files_of, span_pattern, spans_between, with_older_files, with_span
+from pipeline.spans import files_of, span_pattern, spans_between, with_files, with_span
 from tests.demo import ROOT
 
 DATES = "{YYYY}-{MM}-{DD}/*/*.txt"
@@ -148,8 +148,8 @@ def test_the_fingerprint_is_of_the_older_files_that_are_read(tmp_path):
     corpus = write(tmp_path, *(f"span-{span}/law/a.txt" for span in range(1, 6)))
 
     def fingerprint(**values):
-        found = with_older_files(with_span(settings(corpus, span=4, **values)))
-        return found.corpus.older_files_fingerprint
+        found = with_files(with_span(settings(corpus, span=4, **values)))
+        return found.corpus.files_fingerprint
 
     assert fingerprint() == ""
     keys = [{"window": 2}, {"replay": 0.5}]

@@ -312,14 +312,13 @@ def test_a_folder_that_others_do_not_see(subject, key, value):
         environment_checks.remote_paths(own_root)
 
 
-def test_vertex_takes_its_own_buckets_only(subject):
+def test_a_root_that_nothing_there_reads(subject):
+    """TensorFlow 2.21 has no file system for it, on whichever service."""
     elsewhere = {"gcsOutputDirectory": "s3://bucket/root"}
-    changed = subject(lambda job: job["runtimeConfig"].update(elsewhere))
-    with pytest.raises(ProblemError, match=r"root: s3://bucket/root: Vertex AI takes gs:// only"):
-        environment_checks.remote_paths(changed)
-    assert "s3://bucket/root" in environment_checks.remote_paths(
-        subject(lambda job: job["runtimeConfig"].update(elsewhere), "kfp")
-    )
+    for target in ("vertex", "kfp"):
+        changed = subject(lambda job: job["runtimeConfig"].update(elsewhere), target)
+        with pytest.raises(ProblemError, match=r"root: s3://bucket/root: TensorFlow cannot read it; it knows gs://"):
+            environment_checks.remote_paths(changed)
 
 
 @pytest.mark.parametrize(
