@@ -219,26 +219,15 @@ class KfpClient(Service):
         return {run.recurring_run_id: run.created_at for run in reversed(found.runs or []) if run.recurring_run_id}
 
     def pause(self, name: str) -> None:
-        self.call(lambda: self._client.disable_recurring_run(self._one(name)))
+        number = self._one(name)
+        self.call(lambda: self._client.disable_recurring_run(number))
 
     def resume(self, name: str) -> None:
-        self.call(lambda: self._client.enable_recurring_run(self._one(name)))
+        number = self._one(name)
+        self.call(lambda: self._client.enable_recurring_run(number))
 
-    def delete(self, name: str) -> None:
-        if not self._remove(name):
-            raise self.unknown(name)
-
-    def _one(self, name: str) -> str:
-        found = self._named(name)
-        if not found:
-            raise self.unknown(name)
-        return found[0].recurring_run_id
-
-    def _remove(self, name: str) -> int:
-        found = self.call(lambda: self._named(name))
-        for each in found:
-            self._delete(each.recurring_run_id)
-        return len(found)
+    def _ids(self, name: str) -> list[str]:
+        return [each.recurring_run_id for each in self._named(name)]
 
     def _delete(self, number: str) -> None:
         import kfp_server_api

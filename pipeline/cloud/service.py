@@ -55,6 +55,33 @@ class Service(abc.ABC):
     def schedules(self) -> list[ScheduleState]:
         """See `Client`."""
 
+    @abc.abstractmethod
+    def _ids(self, name: str) -> list[str]:
+        """The service's own ids of the schedules of a name, oldest first."""
+
+    @abc.abstractmethod
+    def _delete(self, number: str) -> None:
+        """Deletes the schedule of an id, which may be gone already."""
+
+    def delete(self, name: str) -> None:
+        """See `Client`."""
+        if not self._remove(name):
+            raise self.unknown(name)
+
+    def _one(self, name: str) -> str:
+        """The id of the schedule of a name."""
+        found = self.call(lambda: self._ids(name))
+        if not found:
+            raise self.unknown(name)
+        return found[0]
+
+    def _remove(self, name: str) -> int:
+        """Deletes all schedules of a name; gives how many there were."""
+        found = self.call(lambda: self._ids(name))
+        for number in found:
+            self._delete(number)
+        return len(found)
+
     def call(self, function: Callable[[], Result]) -> Result:
         """Calls the service, several times where it does not answer.
 

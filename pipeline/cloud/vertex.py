@@ -170,35 +170,23 @@ class VertexClient(Service):
         return [_state(each) for each in ours]
 
     def pause(self, name: str) -> None:
-        self.call(lambda: self._schedules.pause_schedule(name=self._one(name), **_ONCE))
+        number = self._one(name)
+        self.call(lambda: self._schedules.pause_schedule(name=number, **_ONCE))
 
     def resume(self, name: str) -> None:
         """Times that passed meanwhile are not made up for: Vertex AI would make a run for each."""
         request = {"name": self._one(name), "catch_up": False}
         self.call(lambda: self._schedules.resume_schedule(request, **_ONCE))
 
-    def delete(self, name: str) -> None:
-        if not self._remove(name):
-            raise self.unknown(name)
+    def _ids(self, name: str) -> list[str]:
+        return [schedule.name for schedule in self._named(name)]
 
-    def _one(self, name: str) -> str:
-        found = self.call(lambda: self._named(name))
-        if not found:
-            raise self.unknown(name)
-        return found[0].name
-
-    def _remove(self, name: str) -> int:
-        found = self.call(lambda: self._named(name))
-        for schedule in found:
-            self._delete(schedule.name)
-        return len(found)
-
-    def _delete(self, resource: str) -> None:
+    def _delete(self, number: str) -> None:
         from google.api_core import exceptions
 
         def attempt() -> None:
             with contextlib.suppress(exceptions.NotFound):  # an attempt before, whose answer was lost
-                self._schedules.delete_schedule(name=resource, **_ONCE).result(timeout=_CALL_SECONDS)
+                self._schedules.delete_schedule(name=number, **_ONCE).result(timeout=_CALL_SECONDS)
 
         self.call(attempt)
 
