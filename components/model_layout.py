@@ -11,6 +11,7 @@ from tfx.utils import path_utils
 
 MANIFEST = "manifest.json"  # of any artifact of this project
 NO_MODEL = "none"  # the `source` in the manifest of a Model artifact without a model
+PUBLISHED = "published model"  # of a copy of a model that was pushed
 _CONFIG = "config.json"
 
 
@@ -40,6 +41,16 @@ def holds_model(model: types.Artifact | None) -> bool:
         return True  # Trainer's have none
     with tf.io.gfile.GFile(path) as file:
         return json.load(file).get("source") != NO_MODEL
+
+
+def origin_of(model_uri: str) -> str:
+    """The Trainer's artifact that PublishedModel's is a copy of; any other is its own."""
+    path = os.path.join(model_uri, MANIFEST)
+    if not tf.io.gfile.exists(path):
+        return model_uri
+    with tf.io.gfile.GFile(path) as file:
+        manifest = json.load(file)
+    return manifest["model_uri"] if manifest.get("source") == PUBLISHED else model_uri
 
 
 def holds_model_at(model_uri: str) -> bool:

@@ -82,7 +82,7 @@ class FoldersHere:
 
     def upload(self) -> None:
         for uri, folder in self._written.items():
-            _upload(folder, uri)
+            copy_tree(str(folder), uri)
 
     def with_uris(self, text: str) -> str:
         """A text in which folders are called what they stand for."""
@@ -114,14 +114,19 @@ def _write(path: Path, chunks: Iterator[bytes]) -> None:
         file.writelines(chunks)
 
 
-def _upload(folder: Path, uri: str) -> None:
-    disk, store = store_of(str(folder)), store_of(uri)
-    with _copying(str(folder), uri):
-        names = disk.files(str(folder))
+def copy_tree(source: str, target: str) -> None:
+    """Copies the files of a folder, wherever the two lie.
+
+    Raises:
+      InputError: a file cannot be copied.
+    """
+    read, written = store_of(source), store_of(target)
+    with _copying(source, target):
+        names = read.files(source)
         for parent in sorted({posixpath.dirname(name) for name in names}):
-            store.make_all(posixpath.join(uri, parent))
+            written.make_all(posixpath.join(target, parent))
         for name in names:
-            store.write(posixpath.join(uri, name), disk.chunks(str(folder / name)))
+            written.write(posixpath.join(target, name), read.chunks(posixpath.join(source, name)))
 
 
 @contextlib.contextmanager

@@ -164,8 +164,25 @@ class Narrator(logging.Handler):
         super().__init__(logging.INFO)
         self.console = console
         self.errors: list[str] = []
+        self._held: list[tuple[str, str]] | None = None  # lines and styles, until there is something new to tell
         self._component = _Component("")
         self._spinner = console.status("")
+
+    def begin(self, title: str) -> None:
+        """Of a run. Nothing is shown before a component has something to do, so that nothing new takes one line."""
+        self._held = [(f"\n{title}", "bold")]
+
+    def end(self, was_cached: bool) -> None:
+        """Of a run."""
+        if was_cached:
+            self._held = None
+        else:
+            self._show_held()
+
+    def _show_held(self) -> None:
+        held, self._held = self._held or [], None
+        for line, style in held:
+            self.console.print(line, style=style, markup=False)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -185,7 +202,7 @@ class Narrator(logging.Handler):
         elif record.msg == "Component %s is finished.":
             self._spinner.stop()
             if not self._component.is_resolver:
-                self.console.print(f"  {self._component.name} ✓ {self._component.took()}", style="green", markup=False)
+                self._tell_end(f"  {self._component.name} ✓ {self._component.took()}", "green")
         elif record.levelno >= logging.ERROR:
             self.errors.append(f"{record.name}: {record.getMessage().partition(chr(10))[0]}")
 
@@ -193,7 +210,15 @@ class Narrator(logging.Handler):
         self._spinner.stop()
         super().close()
 
+    def _tell_end(self, line: str, style: str) -> None:
+        if self._component.cached and self._held is not None:
+            self._held.append((line, style))
+            return
+        self._show_held()
+        self.console.print(line, style=style, markup=False)
+
     def _pass_on(self, record: logging.LogRecord) -> None:
+        self._show_held()
         if not self._component.is_announced:
             self._component.is_announced = True
             self.console.print(f"  {self._component.name}", markup=False)

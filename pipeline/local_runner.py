@@ -66,22 +66,27 @@ def run(
                     on_done(summaries[-1])
             _say_what_was_logged(narrator, root)
         finally:
-            if summaries:
+            if not all(summary.all_cached for summary in summaries):
                 _print_table(narrator, summaries)
     return summaries
 
 
 def _run_and_tell(settings: PipelineSettings, place: str, narrator: Narrator) -> RunSummary:
-    narrator.console.print(f"\n{settings.name}, span {settings.corpus.span}{place}", style="bold", markup=False)
+    title = f"{settings.name}, span {settings.corpus.span}{place}"
+    narrator.begin(title)
     try:
         summary = _run_once(settings)
-    except Exception as error:
+    except BaseException as error:
+        narrator.end(was_cached=False)
+        if not isinstance(error, Exception):
+            raise
         if known := user_error(error):
             raise known from error
         _log.exception("the run failed")
         raise
-    line = "nothing new: everything was cached, nothing pushed" if summary.all_cached else summary.verdict
-    narrator.console.print(f"  {line}", markup=False)
+    narrator.end(summary.all_cached)
+    nothing = f"\n{title}: nothing new: everything was cached, nothing pushed"
+    narrator.console.print(nothing if summary.all_cached else f"  {summary.verdict}", markup=False)
     if summary.gone:
         text = f"{summary.gone} was pushed before and is gone. Another push.destination pushes it again."
         narrator.console.print(f"  warning: {text}", style="yellow", markup=False)

@@ -6,7 +6,7 @@ import functools
 import glob
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from albert_model.errors import InputError
 from albert_model.text.mixing import divide
@@ -73,7 +73,11 @@ def for_target(settings: PipelineSettings, target: Target) -> PipelineSettings:
     Raises:
       InputError: see `with_span`.
     """
-    return with_files(with_span(settings), newest_too=True) if target == "kfp" else settings
+    if target != "kfp":
+        return settings
+    if span_pattern(settings.corpus).has_version:
+        raise InputError("corpus.pattern: Kubeflow finds no {VERSION} when it runs. Leave it out of the pattern.")
+    return with_files(with_span(settings), newest_too=True)
 
 
 def with_files(settings: PipelineSettings, newest_too: bool = False) -> PipelineSettings:
@@ -86,15 +90,22 @@ def with_files(settings: PipelineSettings, newest_too: bool = False) -> Pipeline
       newest_too: where no driver runs.
     """
     corpus = settings.corpus
+    pattern = span_pattern(corpus)
+    if not pattern.has_span and newest_too:
+        return _with_fingerprint(settings, _paths(pattern.literal(None)))
     if corpus.span == "latest" or not (corpus.reads_older_spans or newest_too):
         return settings
-    pattern = span_pattern(corpus)
     taken = [corpus.span] if newest_too else []
     if corpus.reads_older_spans:
         window, older = divide(_spans(pattern), corpus.span, corpus.window)
         taken += [*window, *older] if corpus.replay else window
-    fingerprint = files_fingerprint(path for span in taken for path in files_of(pattern, span))
-    return settings.model_copy(update={"corpus": corpus.model_copy(update={"files_fingerprint": fingerprint})})
+    return _with_fingerprint(settings, (path for span in taken for path in files_of(pattern, span)))
+
+
+def _with_fingerprint(settings: PipelineSettings, paths: Iterable[str]) -> PipelineSettings:
+    fingerprint = files_fingerprint(paths)
+    corpus = settings.corpus.model_copy(update={"files_fingerprint": fingerprint})
+    return settings.model_copy(update={"corpus": corpus})
 
 
 def span_pattern(corpus: CorpusSettings) -> SpanPattern:

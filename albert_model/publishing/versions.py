@@ -123,12 +123,22 @@ class Versions:
         ]
 
     def served(self) -> list[Version]:
-        """Those that can be read, up to the one that `latest` names, oldest first: later ones were rolled back."""
+        """Those that can be read, up to the one that `latest` names, oldest first: later ones were rolled back.
+
+        Raises:
+          InputError: there are versions, but `latest` is missing, damaged, or names none that can be read.
+        """
         if not self.numbers():
             return []
-        versions = [version for version in self.all() if version.manifest]
-        latest = max((version.number for version in versions if version.is_latest), default=0)
-        return [version for version in versions if version.number <= latest]
+        latest = self.latest()
+        versions = [version for version in self.all() if version.manifest and version.number <= (latest or 0)]
+        if not versions or versions[-1].number != latest:
+            said = "is missing" if latest is None else f"names version {latest}, which cannot be read"
+            raise InputError(
+                f"{self._path(LATEST)}: {said}. Say which version is served: "
+                f"albert rollback VERSION --destination {self.destination}"
+            )
+        return versions
 
     def folder(self, number: int) -> str:
         """Where a version lies."""

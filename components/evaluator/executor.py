@@ -31,7 +31,7 @@ from components.evaluator.texts import (
     sentences,
     shared_settings,
 )
-from components.model_layout import holds_model
+from components.model_layout import holds_model, origin_of
 
 import tensorflow_model_analysis as tfma  # isort: skip  (after tfx, which `metrics` imports)
 
@@ -67,7 +67,7 @@ class Executor(BaseBeamExecutor):
             [f for text in texts for f in _figures(text.name, scores.get(text.name, gone), settings.confidence)],
             settings,
             _comparison(models),
-            baselines[0].uri if baselines else None,
+            origin_of(baselines[0].uri) if baselines else None,
             _probe(input_dict.get("probe")),
             word_order(sentences(texts[0])),
         )
@@ -155,7 +155,9 @@ def _bless(
     """As TFX's Evaluator does: Pusher and resolvers read it."""
     models = [("CURRENT", candidate), *(("BASELINE", model) for model in baselines)]
     for which, model in models:
-        blessing.set_string_custom_property(getattr(constants, f"ARTIFACT_PROPERTY_{which}_MODEL_URI_KEY"), model.uri)
+        blessing.set_string_custom_property(
+            getattr(constants, f"ARTIFACT_PROPERTY_{which}_MODEL_URI_KEY"), origin_of(model.uri)
+        )
         blessing.set_int_custom_property(getattr(constants, f"ARTIFACT_PROPERTY_{which}_MODEL_ID_KEY"), model.id)
     file_name, value = _BLESSED if verdict.blessed else _NOT_BLESSED
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)

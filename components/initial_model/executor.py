@@ -10,7 +10,7 @@ from tfx import types
 from albert_model.config import AlbertConfig
 from albert_model.errors import InputError
 from components import manifests
-from components.model_layout import holds_model, package_folder, serving_folder
+from components.model_layout import holds_model, origin_of, package_folder, serving_folder
 from components.remote import read_package, write_package
 
 _log = logging.getLogger("albert.start")
@@ -43,8 +43,9 @@ def choose(
         start.config, AlbertConfig.model_validate_json(model_config), source, chosen.uri, extend_vocabulary
     )
     write_package(package_folder(output.uri), start)
-    _log.info("starting from the %s %s", source, chosen.uri)
-    facts = {"source": source, "model_uri": chosen.uri, "tokenizer_fingerprint": start.tokenizer.fingerprint}
+    origin = origin_of(chosen.uri)
+    _log.info("starting from the %s %s", source, origin)
+    facts = {"source": source, "model_uri": origin, "tokenizer_fingerprint": start.tokenizer.fingerprint}
     fresh = [] if source == BLESSED else manifests.read(chosen.uri)["initialised"]
     manifests.write(output, facts | {"fresh_heads": fresh})
 

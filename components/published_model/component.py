@@ -25,7 +25,8 @@ def PublishedModel(
       candidate: of Trainer.
 
     Outputs:
-      model: the Model artifact that the version was made of; an empty one, which says so, where there is none yet.
+      model: a copy of the Model artifact that the version was made of; an empty one, which says so, where there is
+        none yet.
 
     Args:
       destination: folder of the versions.

@@ -9,7 +9,8 @@ from tfx import types
 
 from albert_model.publishing.versions import Version, Versions
 from components import manifests
-from components.model_layout import NO_MODEL, holds_model_at
+from components.model_layout import NO_MODEL, PUBLISHED, holds_model_at
+from components.remote import copy_tree
 
 _log = logging.getLogger("albert.published")
 
@@ -21,11 +22,18 @@ def find(
     documents: types.Artifact | None = None,
     candidate: types.Artifact | None = None,
 ) -> None:
-    """Makes `model` point to the artifact that was found, or says in it that there is none."""
+    """Copies the artifact that was found, or says that there is none.
+
+    It is a copy, as Kubeflow takes no output that lies outside of its run's own folder; its manifest says of what.
+
+    Raises:
+      InputError: it cannot be copied.
+    """
     uri = base_model or _published(destination, documents, candidate)
     if uri:
         _log.info("the model before: %s", uri)
-        model.uri = uri
+        copy_tree(uri, model.uri)
+        manifests.write(model, {"source": PUBLISHED, "model_uri": uri})
         return
     _log.info("no model is published at %s yet", destination)
     tf.io.gfile.makedirs(model.uri)

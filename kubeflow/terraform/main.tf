@@ -87,11 +87,12 @@ resource "google_secret_manager_secret_iam_member" "webhook" {
 # Made anew when the settings change. Its name is that of the pipeline.
 resource "terraform_data" "schedule" {
   count            = var.config == null ? 0 : 1
-  input            = { config = var.config }
-  triggers_replace = [filesha256(var.config)]
+  input            = { config = var.config, folder = abspath("${path.module}/../..") }
+  triggers_replace = [filesha256("${path.module}/../../${var.config}")]
 
   provisioner "local-exec" {
-    command = "albert pipeline schedule create --target vertex --config \"$CONFIG\" --replace"
+    command     = "albert pipeline schedule create --target vertex --config \"$CONFIG\" --replace"
+    working_dir = self.input.folder
     environment = {
       CONFIG = self.input.config
     }
@@ -99,7 +100,8 @@ resource "terraform_data" "schedule" {
 
   provisioner "local-exec" {
     when    = destroy
-    command = "albert pipeline schedule delete --target vertex --config \"$CONFIG\""
+    command     = "albert pipeline schedule delete --target vertex --config \"$CONFIG\""
+    working_dir = self.input.folder
     environment = {
       CONFIG = self.input.config
     }

@@ -15,7 +15,7 @@ variable "bucket" {
 }
 
 variable "config" {
-  description = "The pipeline's YAML file, with a section schedule. None: no schedule."
+  description = "The pipeline's YAML file from the checkout's root, with a section schedule. None: no schedule."
   type        = string
   default     = null
 }

@@ -132,11 +132,12 @@ def remote_paths(subject: Subject) -> str:
         for key, path in paths.items()
         if "://" not in path
     ]
-    readable = (*_schemes(), "http", "https")
+    known = _schemes()
+    told = ", ".join(f"{scheme}://" for scheme in known if scheme != "ram")
     wrong += [
-        f"{key}: {path}: TensorFlow cannot read it; it knows {', '.join(f'{scheme}://' for scheme in readable[:-2])}"
+        f"{key}: {path}: TensorFlow cannot read it; it knows {told}"
         for key, path in paths.items()
-        if "://" in path and path.partition("://")[0] not in readable
+        if "://" in path and path.partition("://")[0] not in (*known, "http", "https")
     ]
     if subject.target == "vertex" and "://" in paths["root"] and not paths["root"].startswith("gs://"):
         wrong.append(f"root: {paths['root']}: Vertex AI takes gs:// only")
@@ -149,7 +150,7 @@ def _schemes() -> list[str]:
     from tensorflow.python.lib.io import file_io
 
     known = {scheme.decode() if isinstance(scheme, bytes) else scheme for scheme in file_io.get_registered_schemes()}
-    return sorted(known - {"", "file", "ram"})
+    return sorted(known - {"", "file"})
 
 
 def _paths(settings: PipelineSettings) -> Iterator[tuple[str, str]]:

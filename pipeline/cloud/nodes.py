@@ -92,7 +92,12 @@ def _custom_job(cloud: CloudSettings, pools: WorkerPoolSettings) -> dict[str, An
 
 
 def failure_notice(settings: PipelineSettings, notify: NotificationSettings) -> BaseNode:
-    """The exit handler: tells people of a run that failed."""
+    """The exit handler, on Vertex AI: tells people of a run that failed. On Kubeflow who submitted the run does it."""
+    if notify.webhook.startswith("env:"):
+        raise InputError(
+            f"cloud.notify.webhook: {notify.webhook}: Vertex AI's containers have no such variable. Put the address "
+            "into Secret Manager, and name it: projects/P/secrets/S/versions/latest."
+        )
     status = tfx.orchestration.experimental.FinalStatusStr()
     return FailureNotice(final_status=status, webhook=notify.webhook, pipeline_name=settings.name)
 

@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 from tfx import v1 as tfx
-from tfx.orchestration.kubeflow.utils import TFX_DAG_NAME
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 
 from albert_model.errors import InputError
@@ -28,7 +27,7 @@ class Runner(KubeflowV2DagRunner):
         config = KubeflowV2DagRunnerConfig(display_name=settings.name, default_image=images, use_pipeline_spec_2_1=True)
         super().__init__(config, **output)
         self._settings, self._cloud, self._target = settings, cloud, target
-        if cloud.notify:
+        if cloud.notify and target == "vertex":
             self.set_exit_handler(nodes.failure_notice(settings, cloud.notify))
 
     def run(
@@ -40,7 +39,6 @@ class Runner(KubeflowV2DagRunner):
         values = nodes.parameters(self._settings, self._target) | (parameter_values or {})
         job = super().run(pipeline, values, write_out=False)
         _set_resources(job["pipelineSpec"], self._cloud)
-        _hand_parameters_down(job["pipelineSpec"])
         job["pipelineSpec"]["defaultPipelineRoot"] = self._settings.root
         if write_out:
             compiler.write(job, os.path.join(self._output_dir, self._output_filename))
@@ -62,16 +60,6 @@ def runner_of(settings: PipelineSettings, target: Target, **output: Any) -> Runn
             "`cloud: {image: …}`; docs/vertex.md and docs/kubeflow.md show whole files."
         )
     return Runner(settings, settings.cloud, target, **output)
-
-
-def _hand_parameters_down(spec: dict[str, Any]) -> None:
-    """With an exit handler the tasks stand in a DAG below the root's, which TFX gives no parameters."""
-    below = spec["components"].get(TFX_DAG_NAME)
-    declared = spec["root"].get("inputDefinitions")
-    if below and declared:
-        below["inputDefinitions"] = declared
-        handed = {name: {"componentInputParameter": name} for name in declared["parameters"]}
-        spec["root"]["dag"]["tasks"][TFX_DAG_NAME]["inputs"] = {"parameters": handed}
 
 
 def _set_resources(spec: dict[str, Any], cloud: CloudSettings) -> None:

@@ -36,7 +36,8 @@ COMPONENTS = [
 def runs(demo):
     """What each node did in each of the three runs, resolvers left out."""
     lineage = Lineage(str(demo.root / "metadata.sqlite"))
-    return [{n: r for n, r in lineage.nodes(i).items() if not r.is_resolver} for i in lineage.run_ids]
+    first = lineage.run_ids[:3]  # other tests may have run it since
+    return [{n: r for n, r in lineage.nodes(i).items() if not r.is_resolver} for i in first]
 
 
 def run_again(root, spans, **settings) -> Fork:
@@ -218,7 +219,8 @@ def test_a_later_run_in_a_process_of_its_own_finds_everything_in_the_cache(demo)
     for span in (1, 2):
         done = run_again(demo.root, [span]).done()
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "nothing new: everything was cached, nothing pushed" in done.stdout
+        assert f"demo, span {span}: nothing new: everything was cached, nothing pushed" in done.stdout
+        assert not any(word in done.stdout for word in ("DocumentGen", "Runs", "tokens/s"))
     assert demo.versions == ["1", "2"]
 
 
@@ -298,7 +300,7 @@ def test_converted_weights_are_as_good_a_start_as_the_model_itself(demo, tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{source} converted and proven" in done.stdout
     assert "starting from the converted model" in done.stdout
-    assert done.stdout.count("HubConverter ✓ cached") == 1
+    assert done.stdout.count("nothing new: everything was cached, nothing pushed") == 1
     folders = (demo.encoders / "2", tmp_path / "encoders" / "1")
     from_blessed, from_converted = (package.read(folder).weights for folder in folders)
     assert all((from_blessed[name] == from_converted[name]).all() for name in from_blessed)

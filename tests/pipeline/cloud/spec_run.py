@@ -147,6 +147,7 @@ class _Call:
         parameters: dict[str, Any],
         outputs: dict[str, Any],
     ):
+        self._folder = folder
         self._file = folder / "executor_output.json"
         self._inputs, self.parameters = inputs, dict(parameters)
         self._outputs = {
@@ -172,6 +173,8 @@ class _Call:
     def outputs(self) -> dict[str, dict[str, Any]]:
         """As the services have them: address and metadata are what the executor said last."""
         said = self.said().get("artifacts", {})
+        elsewhere = [key for key in said if not said[key]["artifacts"][0]["uri"].startswith(f"{self._folder}/")]
+        assert not elsewhere, f"{elsewhere}: Kubeflow takes outputs in a run's own folder only"
         return {
             key: artifact | {k: v for k, v in said[key]["artifacts"][0].items() if k in ("uri", "metadata")}
             for key, artifact in self._outputs.items()

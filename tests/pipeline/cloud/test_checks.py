@@ -191,8 +191,16 @@ def test_a_span_that_stays_a_placeholder(subject):
         _set_parameter(job, "DocumentGen", "input_config", pattern)
 
     assert "driver finds" in graph_checks.span(subject(change))
+    assert "parameter `span`" in graph_checks.span(subject(change, "kfp"))
+
+    def change_and_drop_parameter(job):
+        change(job)
+        spec = job["pipelineSpec"]
+        _tasks(job)["DocumentGen"]["inputs"]["parameters"].pop("given_span")
+        spec["components"]["DocumentGen"]["inputDefinitions"]["parameters"].pop("given_span")
+
     with pytest.raises(ProblemError, match=r"DocumentGen: its pattern has \{SPAN\}, which Kubeflow does not replace"):
-        graph_checks.span(subject(change, "kfp"))
+        graph_checks.span(subject(change_and_drop_parameter, "kfp"))
 
     def change_and_drop_driver(job):
         change(job)

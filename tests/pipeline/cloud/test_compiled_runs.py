@@ -8,6 +8,7 @@ import pytest
 from albert_model.publishing.versions import Versions
 from albert_model.weights import package
 from components import manifests
+from components.model_layout import origin_of
 from pipeline.cloud.compiler import compile_pipeline
 from pipeline.cloud.settings import WorkerPoolSettings
 from pipeline.settings import PipelineSettings, load_settings
@@ -64,7 +65,7 @@ def test_vertex_starts_from_the_published_model_and_compares_with_it(vertex):
     assert manifests.read(first["StartModel"].outputs["model"]["uri"]) == {"format_version": 1, "source": "none"}
     trained = first["Trainer"].outputs["model"]["uri"]
     for task in ("StartModel", "BaselineModel"):
-        assert second[task].outputs["model"]["uri"] == trained
+        assert origin_of(second[task].outputs["model"]["uri"]) == trained
 
 
 def test_vertex_does_nothing_where_nothing_is_new(vertex):
@@ -85,15 +86,16 @@ def test_the_trainer_can_be_a_custom_job_of_several_machines(vertex):
     assert done["Transform"].cached and not done["Trainer"].cached
     training = manifests.read_training(done["Trainer"].outputs["model"]["uri"])
     assert training["steps"] == 20
-    assert training["start"]["model_uri"] == before["StartModel"].outputs["model"]["uri"]
+    assert training["start"]["model_uri"] == origin_of(before["StartModel"].outputs["model"]["uri"])
 
 
 def test_kubeflow_takes_span_and_base_model_as_parameters(demo, tmp_path):
     """What a submission finds out beforehand: see `pipeline.cloud.submit`."""
     base_model = package_model(demo.encoders / "1")
-    job = compile_pipeline(settings_at(tmp_path, 2), "kfp", {"base_model": base_model})
+    job = compile_pipeline(settings_at(tmp_path, 2), "kfp", {"base_model": base_model, "span": 2})
     done = Cluster(tmp_path, "kfp").run(job)
-    assert done["StartModel"].outputs["model"]["uri"] == base_model
+    assert origin_of(done["StartModel"].outputs["model"]["uri"]) == base_model
+    assert done["DocumentGen"].parameters["given_span"] == 2
     assert_same_weights(tmp_path / "encoders" / "1", demo.encoders / "2")
 
 
