@@ -151,7 +151,7 @@ def _components(settings: PipelineSettings, target: Target) -> list[BaseNode]:
         probe=probe.outputs["probe"] if probe else None,
         infra_blessing=export_check.outputs["infra_blessing"],
         pushed_model=pusher.outputs["pushed_model"],
-        settings=settings.model_dump_json(),
+        settings=settings.model_dump_json(exclude=_not_of_the_model(target)),
     )
     nodes_ = [
         *(documents, start, converter, initial, tokenizer, examples),
@@ -160,6 +160,11 @@ def _components(settings: PipelineSettings, target: Target) -> list[BaseNode]:
         *(export_check, pusher, report),
     ]
     return [node for node in nodes_ if node is not None]
+
+
+def _not_of_the_model(target: Target) -> set[str]:
+    """Sections that say when and where it runs: a change of these makes nothing new."""
+    return {"schedule", "cloud"} if target == "local" else {"schedule"}
 
 
 def _start(settings: PipelineSettings, target: Target, documents: BaseNode) -> BaseNode | None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 
 from pipeline.conversion_list import read_conversion_list
 from pipeline.settings import PipelineSettings, load_settings
@@ -76,7 +77,8 @@ def check_elsewhere(words):
     with command.make_context(command.name, words) as context:
         name = context.params["config"]
     if name != "my.yaml":
-        load_settings(ROOT / name, {"model": str(ROOT / "configs/models/tiny.json")})
+        model = yaml.safe_load((ROOT / name).read_text())["model"]
+        load_settings(ROOT / name, {"model": str(ROOT / model)})
 
 
 def check_run(words):
