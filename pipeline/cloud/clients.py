@@ -17,6 +17,10 @@ CACHED = "CACHED"  # states that `Client.wait` gives
 SUCCEEDED = "SUCCEEDED"
 
 
+class NoNewsError(InputError):
+    """What became of a run cannot be found out. It goes on by itself, and nobody should be told that it failed."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A run that was submitted.
@@ -69,8 +73,12 @@ class Client(Protocol):
           SUCCEEDED, or CACHED where every task was found in the cache.
 
         Raises:
+          NoNewsError: the service does not say, for hours.
           InputError: it failed or was cancelled; names the tasks.
         """
+
+    def running(self) -> Run | None:
+        """The newest run of this pipeline that is at work, if there is one."""
 
     def create_schedule(self, job: dict[str, Any], name: str, schedule: ScheduleSettings, replace: bool = False) -> str:
         """Makes runs by the clock, one at a time.
@@ -79,7 +87,8 @@ class Client(Protocol):
           job: of `job_for_schedule`.
           name: of the schedule.
           schedule: when.
-          replace: take the place of one of this name. Otherwise such a one is an error.
+          replace: take the place of those of this name, which are deleted once the new one is there. Otherwise such
+            a one is an error.
 
         Returns:
           A page about it, for people.
@@ -125,18 +134,56 @@ def client_of(settings: PipelineSettings, target: Target) -> Client:
     raise InputError(f"--target {target}: runs on this machine, so there is nothing to submit to.")
 
 
+def checked_job(settings: PipelineSettings, target: Target, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The pipeline as a job, if nothing is wrong with it.
+
+    Args:
+      settings, parameters: see `compile_pipeline`.
+
+    Raises:
+      InputError: what `albert pipeline check` finds.
+    """
+    from pipeline.cloud import checks
+    from pipeline.cloud.compiler import compile_pipeline
+
+    job = compile_pipeline(settings, target, parameters)
+    if wrong := checks.failures(checks.check_job(job, target, settings)):
+        raise InputError("Nothing was sent. " + "\n".join(f"{result.name}: {result.found}" for result in wrong))
+    return job
+
+
 def job_for_schedule(settings: PipelineSettings, target: Target) -> dict[str, Any]:
     """What a schedule runs: on Vertex AI the pipeline, whose span is found inside the run; on Kubeflow, which finds
     nothing there and freezes what is scheduled, a step that submits the pipeline with what is newest then.
 
     Raises:
-      InputError: see `compile_pipeline`.
+      InputError: what `albert pipeline check` finds; for Kubeflow in a run of today's newest span as well.
     """
-    from pipeline.cloud.compiler import compile_pipeline
-    from pipeline.cloud.launcher import launcher
+    from pipeline.spans import for_target
 
     if target == "vertex":
-        return compile_pipeline(settings, target)
+        return checked_job(settings, target)
     if target == "kfp":
-        return launcher(settings)
+        checked_job(for_target(settings, target), target)
+        return checked_launcher(settings)
     raise InputError("--target local: the local scheduler runs the pipeline itself.")
+
+
+def checked_launcher(settings: PipelineSettings) -> dict[str, Any]:
+    """What recurs on Kubeflow. It holds all settings as text, and has an image; as it is no component of TFX, the
+    other checks are not for it.
+
+    Raises:
+      InputError: what was found.
+    """
+    from pipeline.cloud import checks, compiled, environment_checks
+    from pipeline.cloud.launcher import launcher
+
+    job = launcher(settings)
+    subject = checks.Subject(compiled.parse(job, "kfp"), "kfp", settings)
+    for check in (environment_checks.secrets, environment_checks.images):
+        try:
+            check(subject)
+        except checks.ProblemError as problem:
+            raise InputError(f"Nothing was sent. {check.__name__} of what recurs: {problem}") from problem
+    return job

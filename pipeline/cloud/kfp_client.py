@@ -19,7 +19,7 @@ import yaml
 from albert_model.errors import InputError
 from pipeline.cloud import cron
 from pipeline.cloud.clients import CACHED, SUCCEEDED, Run, ScheduleState, is_run_name
-from pipeline.cloud.retries import PATIENT, Patience, reason
+from pipeline.cloud.retries import LASTING, PATIENT, Patience, reason
 from pipeline.cloud.service import Service, TaskTeller, failure
 from pipeline.schedule.settings import ScheduleSettings
 from pipeline.settings import PipelineSettings
@@ -49,8 +49,14 @@ class KfpClient(Service):
 
     name = "Kubeflow"
 
-    def __init__(self, settings: PipelineSettings, patience: Patience = PATIENT, poll_seconds: float = 15.0):
-        super().__init__(settings, patience, poll_seconds)
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        patience: Patience = PATIENT,
+        poll_seconds: float = 15.0,
+        lasting: Patience = LASTING,
+    ):
+        super().__init__(settings, patience, poll_seconds, lasting)
         self._client = self.call(self._connect)
 
     def _connect(self) -> kfp.Client:
@@ -96,7 +102,7 @@ class KfpClient(Service):
     def wait(self, run: Run) -> str:
         teller = TaskTeller()
         while True:
-            found = self.call(lambda: self._fresh_run(run.name))
+            found = self.look(run, lambda: self._fresh_run(run.name))
             tasks = (found.run_details and found.run_details.task_details) or []
             teller.tell(
                 {
@@ -118,7 +124,6 @@ class KfpClient(Service):
         return CACHED if executors and set(executors) == {"SKIPPED"} else SUCCEEDED
 
     def running(self) -> Run | None:
-        """A run of this pipeline that is at work, if there is one."""
         experiment = self._experiment()
         found = self.call(
             lambda: self._client.list_runs(experiment_id=experiment, page_size=_PAGE, sort_by="created_at desc")
@@ -189,15 +194,7 @@ class KfpClient(Service):
                     service_account=self.cloud.service_account,
                 ).recurring_run_id
 
-        def find() -> list[str]:
-            return [found.recurring_run_id for found in self._named(name)]
-
-        if replace:
-            self._remove(name)
-        made = self.make_once("schedule", name, find, make)
-        if self.call(find)[0] != made:  # somebody else's came in between
-            self._delete(made)
-            raise InputError(f"--name {name}: another schedule of this name was made at the same time; it stays.")
+        made = self.make_schedule(name, make, replace)
         return f"{self._pages()}/#/recurringrun/details/{made}"
 
     def schedules(self) -> list[ScheduleState]:

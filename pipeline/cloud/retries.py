@@ -21,14 +21,18 @@ class Patience:
       attempts: of a call, at most.
       first_seconds: the first wait.
       most_seconds: the longest one.
+      tells_once: of the first attempt that failed alone, where there may be many.
     """
 
     attempts: int = 6
     first_seconds: float = 1.0
     most_seconds: float = 16.0
+    tells_once: bool = False
 
 
 PATIENT = Patience()
+# With looks at a run that goes on by itself: some four hours, as a failure is told to people.
+LASTING = Patience(attempts=60, most_seconds=300.0, tells_once=True)
 
 
 def patiently(
@@ -38,7 +42,7 @@ def patiently(
     words: Callable[[BaseException], str],
     patience: Patience,
 ) -> Result:
-    """Calls until it works; a line for each attempt that did not.
+    """Calls until it works; a line for each attempt that did not, or for the first one.
 
     Args:
       call: what is tried. It must bear being repeated after an attempt that was done and whose answer was lost.
@@ -54,6 +58,10 @@ def patiently(
     def tell(state: tenacity.RetryCallState) -> None:
         error = (state.outcome and state.outcome.exception()) or RuntimeError("no reason given")
         seconds = state.next_action.sleep if state.next_action else 0.0
+        if patience.tells_once:
+            if state.attempt_number == 1:
+                _log.info("%s does not answer (%s); it is asked again until it does", service, words(error))
+            return
         _log.info(
             "%s does not answer (%s); attempt %d of %d in %.1f s",
             *(service, words(error), state.attempt_number + 1, patience.attempts, seconds),

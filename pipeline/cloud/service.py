@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from albert_model.errors import InputError
-from pipeline.cloud.clients import ScheduleState
-from pipeline.cloud.retries import PATIENT, Patience, patiently, reason
+from pipeline.cloud.clients import NoNewsError, Run, ScheduleState
+from pipeline.cloud.retries import LASTING, PATIENT, Patience, patiently, reason
 from pipeline.settings import PipelineSettings
 
 _log = logging.getLogger("albert.cloud")
@@ -24,6 +24,7 @@ class Service(abc.ABC):
       settings: of the pipeline, with `cloud`.
       patience: with a service that does not answer.
       poll_seconds: between two looks at a run that is waited for.
+      lasting: patience with a service that does not answer such looks.
 
     Attributes:
       name: of the service, for people.
@@ -31,13 +32,20 @@ class Service(abc.ABC):
 
     name: str
 
-    def __init__(self, settings: PipelineSettings, patience: Patience = PATIENT, poll_seconds: float = 15.0):
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        patience: Patience = PATIENT,
+        poll_seconds: float = 15.0,
+        lasting: Patience = LASTING,
+    ):
         if settings.cloud is None:
             raise InputError("cloud: the settings have no such section. It says which image runs, and where.")
         self.settings = settings
         self.cloud = settings.cloud
         self._patience = patience
         self._poll_seconds = poll_seconds
+        self._lasting = lasting
 
     @abc.abstractmethod
     def is_transient(self, error: BaseException) -> bool:
@@ -97,6 +105,24 @@ class Service(abc.ABC):
                 raise known from error
             raise
 
+    def look(self, run: Run, function: Callable[[], Result]) -> Result:
+        """Asks the service for a run that is waited for.
+
+        Raises:
+          NoNewsError: it gives none. The run does not end by that.
+        """
+        try:
+            return patiently(function, self.name, self.is_transient, self.words, self._lasting)
+        except Exception as error:
+            known = error if isinstance(error, InputError) else self.explained(error)
+            if known is None:
+                raise
+            said = f"{self.name} does not answer: {self.words(error)}" if self.is_transient(error) else str(known)
+            raise NoNewsError(
+                f"{self.settings.name}: no news of the run, which goes on: {run.url} ({said}) See there how it ends. "
+                "`albert pipeline submit --wait` waits for it before it starts another."
+            ) from error
+
     def make_once(self, kind: str, name: str, find: Callable[[], Sequence[Made]], make: Callable[[], Made]) -> Made:
         """Makes a thing that there must be one of. Where the answer to an attempt was lost, what it made is found.
 
@@ -121,6 +147,31 @@ class Service(abc.ABC):
             return lost[0] if lost else make()
 
         return self.call(attempt)
+
+    def make_schedule(self, name: str, make: Callable[[], str], replace: bool) -> str:
+        """Makes a schedule; gives its id. Those that it replaces are deleted after, so that there always is one.
+
+        Raises:
+          InputError: there is one already and it is not to be replaced, or somebody makes one at the same time.
+        """
+        before = self.call(lambda: self._ids(name)) if replace else []
+
+        def find() -> list[str]:
+            return [number for number in self._ids(name) if number not in before]
+
+        made = self.make_once("schedule", name, find, make)
+        # A list may lag behind, and hold none.
+        if (new := self.call(find)) and new[0] != made:
+            self._delete(made)
+            raise InputError(f"--name {name}: another schedule of this name was made at the same time; it stays.")
+        try:
+            for number in before:
+                self._delete(number)
+        except InputError as error:
+            raise InputError(
+                f"--name {name}: the new schedule is there, and so is the one before it. Repeat the command: {error}"
+            ) from error
+        return made
 
     def unknown(self, name: str) -> InputError:
         """The error for a schedule that is not there."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from albert_model.errors import InputError
 from albert_model.publishing.versions import Version, Versions
-from pipeline.cloud.clients import CACHED, Client, Run, client_of, new_run_name
+from pipeline.cloud.clients import CACHED, Client, NoNewsError, Run, checked_job, client_of, new_run_name
 from pipeline.cloud.settings import Target
 from pipeline.settings import PipelineSettings
-
-if TYPE_CHECKING:
-    from pipeline.cloud.kfp_client import KfpClient
 
 _log = logging.getLogger("albert.cloud")
 BASE_MODEL = "base_model"
@@ -38,7 +35,7 @@ def submit(
       target: where it runs.
       run_name: of the run; None: one that is new.
       wait: until it ended.
-      force: on Kubeflow, also where the span was pushed already, or a run is at work.
+      force: also where a run is at work, or, on Kubeflow, the span was pushed already, or may have been.
       say: prints a line.
 
     Raises:
@@ -47,13 +44,15 @@ def submit(
     if run_name and not _RUN_NAME.fullmatch(run_name):
         raise InputError(f"--name {run_name}: lower-case letters, digits and hyphens, with a letter first, please.")
     client = client_of(settings, target)
+    if not force:
+        _wait_for_others(client, settings, wait, say)
     if target == "kfp" and not force:
-        _wait_for_others(cast("KfpClient", client), settings, wait, say)
         if number := pushed_version(settings := _for_kubeflow(settings)):
             say(f"nothing new: span {settings.corpus.span} was pushed as version {number} already")
             return
+        _check_not_removed(settings)
     settings, parameters = resolved(settings, target)
-    run = client.submit(_compiled(settings, target, parameters), run_name or new_run_name(settings))
+    run = client.submit(checked_job(settings, target, parameters), run_name or new_run_name(settings))
     say(f"{settings.name}: submitted, {_of_span(settings)}\n  {run.url}")
     if wait:
         follow(client, run, settings, target, say)
@@ -63,10 +62,13 @@ def follow(client: Client, run: Run, settings: PipelineSettings, target: Target,
     """Waits for the end of a run, and says how it ended.
 
     Raises:
+      NoNewsError: nobody knows; people are told nothing.
       InputError: it failed. On Kubeflow people are told by `cloud.notify`.
     """
     try:
         state = client.wait(run)
+    except NoNewsError:
+        raise
     except InputError as error:
         # On Vertex AI the pipeline's exit handler does it.
         if target == "kfp":
@@ -126,27 +128,27 @@ def pushed_version(settings: PipelineSettings) -> int | None:
     return max(numbers, default=None)
 
 
+def _check_not_removed(settings: PipelineSettings) -> None:
+    """Raises InputError where a version of the settings' span may have been pushed, and removed to make room."""
+    span, destination = settings.corpus.span, settings.push.destination
+    versions = Versions(destination)
+    if span == "latest" or min(versions.numbers(), default=1) == 1:
+        return
+    kept = [made_of for version in versions.all() if (made_of := _span(version)) is not None]
+    if kept and span < min(kept):
+        raise InputError(
+            f"corpus.span: {span} is older than all that {destination} keeps, which begins with span {min(kept)}. "
+            "Older versions were removed there, so this span may have been pushed already. If it was not, or is wanted "
+            "again: albert pipeline submit --force."
+        )
+
+
 def _span(version: Version) -> int | None:
     """The newest span of its text."""
     return max((version.manifest or {}).get("spans") or [None])
 
 
-def _compiled(settings: PipelineSettings, target: Target, parameters: dict[str, Any]) -> dict[str, Any]:
-    """The job, if nothing is wrong with it.
-
-    Raises:
-      InputError: what `albert pipeline check` finds.
-    """
-    from pipeline.cloud import checks
-    from pipeline.cloud.compiler import compile_pipeline
-
-    job = compile_pipeline(settings, target, parameters)
-    if wrong := checks.failures(checks.check_job(job, target, settings)):
-        raise InputError("Not submitted. " + "\n".join(f"{result.name}: {result.found}" for result in wrong))
-    return job
-
-
-def _wait_for_others(client: KfpClient, settings: PipelineSettings, wait: bool, say: Callable[[str], None]) -> None:
+def _wait_for_others(client: Client, settings: PipelineSettings, wait: bool, say: Callable[[str], None]) -> None:
     """One run at a time, also where what watched over the one before was killed."""
     while run := client.running():
         if not wait:
@@ -156,6 +158,8 @@ def _wait_for_others(client: KfpClient, settings: PipelineSettings, wait: bool, 
         say(f"{settings.name}: a run is at work; waiting for its end\n  {run.url}")
         try:
             client.wait(run)
+        except NoNewsError:  # it may still be at work
+            raise
         except InputError as error:
             _log.warning("%s", error)
 

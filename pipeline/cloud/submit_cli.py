@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pipeline_options.overrides
 @click.option("--wait", is_flag=True, help="Wait for the end; exit status 1 if the run failed.")
 @click.option("--name", "run_name", metavar="RUN", help="Of the run; there must be none of it yet. Default: a new one.")
-@click.option("--force", is_flag=True, help="Kubeflow: also if the span was pushed already, or a run is at work.")
+@click.option("--force", is_flag=True, help="Also if a run is at work. Kubeflow: also if the span was pushed already.")
 @pipeline_options.debug
 def submit(
     target: Target,

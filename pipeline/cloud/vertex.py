@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from albert_model.errors import InputError
 from pipeline.cloud import cron
 from pipeline.cloud.clients import CACHED, SUCCEEDED, Run, ScheduleState
-from pipeline.cloud.retries import PATIENT, Patience, reason
+from pipeline.cloud.retries import LASTING, PATIENT, Patience, reason
 from pipeline.cloud.service import Service, TaskTeller, failure
 from pipeline.schedule.settings import ScheduleSettings
 from pipeline.settings import PipelineSettings
@@ -28,6 +28,7 @@ _CALL_SECONDS = 60.0
 _ONCE: dict[str, Any] = {"retry": None, "timeout": _CALL_SECONDS}  # trying again is our own business
 _NOTICE = "FailureNotice"
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
+_AT_WORK = tuple(f"PIPELINE_STATE_{state}" for state in ("QUEUED", "PENDING", "RUNNING", "CANCELLING"))
 _WORDS = {"RUNNING": "runs", "SUCCEEDED": "✓", "SKIPPED": "✓ cached", "FAILED": "failed", "CANCELLED": "cancelled"}
 _LOGIN = (
     "Log in: gcloud auth application-default login. Without a person: give the machine a service account, or name a "
@@ -44,8 +45,14 @@ class VertexClient(Service):
 
     name = "Vertex AI"
 
-    def __init__(self, settings: PipelineSettings, patience: Patience = PATIENT, poll_seconds: float = 15.0):
-        super().__init__(settings, patience, poll_seconds)
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        patience: Patience = PATIENT,
+        poll_seconds: float = 15.0,
+        lasting: Patience = LASTING,
+    ):
+        super().__init__(settings, patience, poll_seconds, lasting)
         from google.cloud import aiplatform
 
         host, region = self.cloud.host or "", self.cloud.region
@@ -90,12 +97,17 @@ class VertexClient(Service):
                 return made.resource_name
 
         name = self.make_once("run", run_name, lambda: self._runs(run_name), make)
-        return Run(name, f"{_CONSOLE}/{self.cloud.region}/pipelines/runs/{run_name}?project={self._project}")
+        return self._run(name)
+
+    def _run(self, name: str) -> Run:
+        """Of a resource name."""
+        number = name.rpartition("/")[2]
+        return Run(name, f"{_CONSOLE}/{self.cloud.region}/pipelines/runs/{number}?project={self._project}")
 
     def wait(self, run: Run) -> str:
         teller = TaskTeller()
         while True:
-            job = self.call(lambda: self._jobs.get_pipeline_job(name=run.name, **_ONCE))
+            job = self.look(run, lambda: self._jobs.get_pipeline_job(name=run.name, **_ONCE))
             tasks = [task for task in job.job_detail.task_details if task.task_name]
             teller.tell({task.task_name: words for task in tasks if (words := _WORDS.get(task.state.name))})
             state = job.state.name.removeprefix("PIPELINE_STATE_")
@@ -106,6 +118,17 @@ class VertexClient(Service):
             failed = [task.task_name for task in tasks if task.state.name == "FAILED" and _has_container(task)]
             raise failure(self.settings.name, state, failed, job.error.message, run.url)
         return CACHED if _is_all_cached(tasks) else SUCCEEDED
+
+    def running(self) -> Run | None:
+        found = self.call(lambda: list(self._jobs.list_pipeline_jobs(self._at_work(), **_ONCE)))
+        return next((self._run(job.name) for job in found if job.state.name in _AT_WORK), None)
+
+    def _at_work(self) -> dict[str, Any]:
+        """A request for the runs at work, by the pipeline's name, as a schedule names its runs itself; newest first."""
+        states = " OR ".join(f'state="{state}"' for state in _AT_WORK)
+        wanted = f'pipeline_name="{self.settings.name}" AND ({states})'
+        # Specifications are long, and nobody reads them here.
+        return {"parent": self._parent, "filter": wanted, "read_mask": {"paths": ["name", "state"]}}
 
     def _runs(self, run_name: str) -> list[str]:
         from google.api_core import exceptions
@@ -152,16 +175,7 @@ class VertexClient(Service):
                     create_request_timeout=_CALL_SECONDS,
                 ).resource_name
 
-        def find() -> list[str]:
-            return [found.name for found in self._named(name)]
-
-        if replace:
-            self._remove(name)
-        made = self.make_once("schedule", name, find, make)
-        if self.call(find)[0] != made:  # somebody else's came in between
-            self._delete(made)
-            raise InputError(f"--name {name}: another schedule of this name was made at the same time; it stays.")
-        number = made.rpartition("/")[2]
+        number = self.make_schedule(name, make, replace).rpartition("/")[2]
         return f"{_CONSOLE}/{self.cloud.region}/pipelines/schedules/{number}?project={self._project}"
 
     def schedules(self) -> list[ScheduleState]:

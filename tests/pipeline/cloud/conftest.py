@@ -13,6 +13,7 @@ from tests.demo import ROOT
 from tests.pipeline.cloud.fakes import FakeKubeflow, FakeVertex, serving
 
 QUICK = Patience(attempts=3, first_seconds=0.01, most_seconds=0.02)
+LASTING = Patience(attempts=6, first_seconds=0.01, most_seconds=0.02, tells_once=True)
 
 
 @pytest.fixture

@@ -140,16 +140,19 @@ class FakeVertex(Fake):
       jobs, schedules: as JSON, by resource name.
       states: what a look at a job gives, one after the other; the last one stays.
       appears: schedules of somebody else, which are there once one was made.
+      lags: lists of schedules do not show those that were made since.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.jobs: dict[str, Any] = {}
         self.schedules: dict[str, Any] = {}
+        self.lags = False
         self.appears: dict[str, Any] = {}
         self.states: list[dict[str, Any]] = [{"state": "PIPELINE_STATE_SUCCEEDED"}]
         parent = "/v1/(projects/[^/]+/locations/[^/]+)"
         self.rule("POST", f"{parent}/pipelineJobs", self._create_job)
+        self.rule("GET", f"{parent}/pipelineJobs", self._list_jobs)
         self.rule("GET", f"{parent}/pipelineJobs/([^/]+)", self._get_job)
         self.rule("POST", f"{parent}/schedules", self._create_schedule)
         self.rule("GET", f"{parent}/schedules", self._list_schedules)
@@ -169,7 +172,19 @@ class FakeVertex(Fake):
         if name not in self.jobs:
             raise ProblemError(404, f"{name} is not found")
         said = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        self.jobs[name] |= said
         return {"name": name} | said
+
+    def _list_jobs(self, request: Request, parent: str) -> Any:
+        """Newest first, and of each what is asked for."""
+        wanted, states = re.fullmatch(r'pipeline_name="(.*?)" AND \((.*)\)', request.query["filter"]).groups()
+        among = re.findall(r'state="(\w+)"', states)
+        found = [
+            {field: job[field] for field in request.query["readMask"].split(",")}
+            for job in reversed(self.jobs.values())
+            if job["pipelineSpec"]["pipelineInfo"]["name"] == wanted and job["state"] in among
+        ]
+        return {"pipelineJobs": found}
 
     def _create_schedule(self, request: Request, parent: str) -> Any:
         name = f"{parent}/schedules/{100 + len(self.requests)}"
@@ -179,6 +194,8 @@ class FakeVertex(Fake):
 
     def _list_schedules(self, request: Request, parent: str) -> Any:
         wanted = re.search(r'display_name="(.*)"', request.query.get("filter", ""))
+        if self.lags:
+            return {"schedules": []}
         return {"schedules": [s for s in self.schedules.values() if not wanted or s["displayName"] == wanted[1]]}
 
     def _get_schedule(self, request: Request, parent: str, number: str) -> Any:

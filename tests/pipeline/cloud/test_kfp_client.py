@@ -10,12 +10,12 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from albert_model.errors import InputError
-from pipeline.cloud.clients import Run, is_run_name, job_for_schedule, new_run_name
+from pipeline.cloud.clients import NoNewsError, Run, is_run_name, new_run_name
 from pipeline.cloud.kfp_client import KfpClient
 from pipeline.cloud.launcher import launcher
 from pipeline.schedule.settings import ScheduleSettings
 from pipeline.settings import PipelineSettings
-from tests.pipeline.cloud.conftest import QUICK
+from tests.pipeline.cloud.conftest import LASTING, QUICK
 from tests.pipeline.cloud.fakes import free_port
 
 MONDAYS = ScheduleSettings(cron="0 3 * * 1")
@@ -24,7 +24,7 @@ RUNNING = {"state": "RUNNING"}
 
 @pytest.fixture
 def client(kubeflow, cloud_settings) -> KfpClient:
-    return KfpClient(cloud_settings(host=kubeflow.url), QUICK, poll_seconds=0.01)
+    return KfpClient(cloud_settings(host=kubeflow.url), QUICK, poll_seconds=0.01, lasting=LASTING)
 
 
 def _tasks(**states: str) -> dict:
@@ -138,9 +138,27 @@ def test_a_run_that_fails_is_an_error_with_its_tasks_and_its_page(kubeflow, clie
 def test_waiting_bears_a_service_that_is_away_and_a_token_that_ran_out(kubeflow, client, job):
     run = client.submit(job, "news-1")
     kubeflow.states = [RUNNING, {"state": "SUCCEEDED"}]
-    kubeflow.fail("GET", f"/runs/{run.name}", 502)
+    kubeflow.fail("GET", f"/runs/{run.name}", 502, times=3)
     kubeflow.fail("GET", f"/runs/{run.name}", 401)
     assert client.wait(run) == "SUCCEEDED"
+
+
+def test_no_news_of_a_run_is_no_failure_of_it(kubeflow, client, job, caplog):
+    run = client.submit(job, "news-1")
+    kubeflow.fail("GET", f"/runs/{run.name}", 503, times=6)
+    with caplog.at_level(logging.INFO, "albert.cloud"), pytest.raises(NoNewsError) as caught:
+        client.wait(run)
+    assert f"news: no news of the run, which goes on: {run.url} (Kubeflow does not answer: " in str(caught.value)
+    assert "Nothing is known to have been started" not in str(caught.value)
+    told = [record.getMessage() for record in caplog.records if record.name == "albert.cloud"]
+    assert [line.endswith("it is asked again until it does") for line in told] == [True]
+
+
+def test_a_run_that_may_not_be_looked_at_any_more_goes_on(kubeflow, client, job):
+    run = client.submit(job, "news-1")
+    kubeflow.fail("GET", f"/runs/{run.name}", 403)
+    with pytest.raises(NoNewsError, match=r"goes on: .*Is cloud\.namespace right"):
+        client.wait(run)
 
 
 def test_a_run_at_work_is_found_by_its_specification_or_its_name(kubeflow, client, cloud_settings, job):
@@ -170,7 +188,7 @@ def test_names_of_runs(cloud_settings):
 
 
 def test_a_schedule_makes_one_run_at_a_time_and_makes_up_for_one_time_at_most(kubeflow, client, cloud_settings):
-    job = job_for_schedule(cloud_settings(host=kubeflow.url), "kfp")
+    job = launcher(cloud_settings(host=kubeflow.url))
     url = client.create_schedule(job, "news", MONDAYS)
     (sent,) = kubeflow.sent("POST", "/recurringruns")
     assert sent["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * 1"}}
@@ -214,6 +232,15 @@ def test_a_schedule_of_the_name_exists(kubeflow, client, job):
         client.create_schedule(job, "news", MONDAYS)
     client.create_schedule(job, "news", ScheduleSettings(cron="0 4 * * *"), replace=True)
     assert [each["trigger"]["cron_schedule"]["cron"] for each in kubeflow.recurring.values()] == ["0 0 4 * * *"]
+
+
+def test_what_is_replaced_goes_once_the_new_one_is_there(kubeflow, client, job):
+    client.create_schedule(job, "news", MONDAYS)
+    (old,) = kubeflow.recurring
+    kubeflow.fail("POST", "/recurringruns", 400)
+    with pytest.raises(InputError, match="does not take this"):
+        client.create_schedule(job, "news", ScheduleSettings(cron="0 4 * * *"), replace=True)
+    assert list(kubeflow.recurring) == [old]
 
 
 def test_of_two_schedules_that_are_made_at_once_the_older_one_stays(kubeflow, client, job):

@@ -15,10 +15,11 @@ from click.testing import CliRunner
 from albert_model.errors import InputError
 from albert_model.publishing.versions import Versions
 from pipeline.cloud import submission
-from pipeline.cloud.clients import new_run_name
+from pipeline.cloud.clients import NoNewsError, checked_launcher, job_for_schedule, new_run_name
 from pipeline.cloud.kfp_client import KfpClient
 from pipeline.cloud.launcher import launcher
 from pipeline.cloud.submit_cli import submit as submit_command
+from pipeline.cloud.vertex import VertexClient
 from pipeline.schedule.cli import schedule
 from pipeline.settings import PipelineSettings, load_settings
 from tests.demo import ROOT
@@ -47,14 +48,14 @@ def webhook() -> Iterator[Fake]:
         yield fake
 
 
-def _push(tmp_path: Path, name: str, span: int) -> str:
+def _push(tmp_path: Path, name: str, span: int, keep: int = 9) -> str:
     """A version made of a span; gives the URI of its model."""
     model = tmp_path / "models" / name
     package = model / "Format-Serving" / "assets.extra"
     package.mkdir(parents=True)
     (package / "config.json").write_text("{}")
     more = {"spans": [span], "lineage": {"model": str(model)}}
-    Versions(str(tmp_path / "out")).push(str(package), "A card", more, keep=9)
+    Versions(str(tmp_path / "out")).push(str(package), "A card", more, keep)
     return str(model)
 
 
@@ -136,6 +137,58 @@ def test_names_that_a_service_would_not_take(settings, kubeflow):
     assert kubeflow.requests == []
 
 
+def test_a_run_at_work_on_vertex_ai_is_in_the_way(vertex, cloud_settings, job):
+    settings = cloud_settings(host=vertex.url)
+    at_work = VertexClient(settings, QUICK).submit(job, "by-a-schedule")
+    with pytest.raises(InputError, match=r"news: a run is at work: .*/by-a-schedule.*--wait does"):
+        submission.submit(settings, "vertex", say=print)
+    assert list(vertex.jobs) == [at_work.name]
+
+
+def test_while_there_is_no_news_of_the_run_at_work_no_other_is_started(kubeflow, settings, job, monkeypatch):
+    monkeypatch.setattr(submission, "client_of", lambda *_: KfpClient(settings, QUICK, lasting=QUICK))
+    at_work = KfpClient(settings, QUICK).submit(job, new_run_name(settings))
+    kubeflow.fail("GET", f"/runs/{at_work.name}", 503, times=3)
+    with pytest.raises(NoNewsError):
+        submission.submit(settings, "kfp", wait=True, say=lambda line: None)
+    assert len(kubeflow.runs) == 1
+
+
+def test_a_span_that_may_have_been_pushed_and_removed_is_refused(settings, kubeflow, tmp_path):
+    for span in (1, 2, 3):
+        _push(tmp_path, str(span), span, keep=2)
+    with pytest.raises(InputError, match=r"corpus\.span: 1 is older than all that .* begins with span 2.*--force"):
+        submission.submit(settings.with_span(1), "kfp", say=print)
+    assert kubeflow.runs == {}
+
+
+# === What is scheduled is checked ===
+
+
+@pytest.mark.parametrize("target", ["vertex", "kfp"])
+def test_what_would_not_be_submitted_is_not_scheduled(settings, target):
+    cloud = settings.cloud.model_copy(update={"image": "example/albert", "project": "a-project"})
+    with pytest.raises(InputError) as caught:
+        job_for_schedule(settings.model_copy(update={"cloud": cloud}), target)
+    assert "Nothing was sent. images: " in str(caught.value)
+    assert f"push.destination: {settings.push.destination} is on this machine alone" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cloud", "words"),
+    [
+        ({"image": "example/albert"}, "images of what recurs: launch: image 'example/albert' has no tag"),
+        ({"host": "https://me:hunter2@example.com"}, "secrets of what recurs: an address with a password in "),
+    ],
+)
+def test_what_recurs_on_kubeflow_is_checked_too(settings, cloud, words):
+    """Components may have images of their own; what recurs has that of all."""
+    assert checked_launcher(settings) == launcher(settings)
+    with pytest.raises(InputError, match=words) as caught:
+        checked_launcher(settings.model_copy(update={"cloud": settings.cloud.model_copy(update=cloud)}))
+    assert "hunter2" not in str(caught.value)
+
+
 # === Its end ===
 
 
@@ -166,6 +219,18 @@ def test_of_a_run_that_failed_people_are_told(settings, kubeflow, webhook, job):
         _followed(settings.model_copy(update={"cloud": cloud}), job, [])
     (sent,) = webhook.sent("POST", "/hook")
     assert sent["text"].startswith("news: the run ended as FAILED: out of memory")
+
+
+def test_of_a_run_that_goes_on_without_news_people_are_not_told(settings, kubeflow, webhook, job):
+    notify = {"notify": {"webhook": f"{webhook.url}/hook"}}
+    cloud = settings.cloud.model_validate(settings.cloud.model_dump() | notify)
+    settings = settings.model_copy(update={"cloud": cloud})
+    client = KfpClient(settings, QUICK, lasting=QUICK)
+    run = client.submit(job, "news-1")
+    kubeflow.fail("GET", f"/runs/{run.name}", 503, times=3)
+    with pytest.raises(NoNewsError, match=f"goes on: {run.url} "):
+        submission.follow(client, run, settings, "kfp", print)
+    assert webhook.requests == []
 
 
 def test_where_nobody_can_be_told_the_failure_is_what_counts(settings, kubeflow, job, monkeypatch):
@@ -218,7 +283,7 @@ def test_the_examples_for_kubernetes_and_terraform_give_commands_that_there_are(
         assert context.params["wait"]
         assert context.params["config"] == f"{container['volumeMounts'][0]['mountPath']}/pipeline.yaml"
     said = (ROOT / "kubeflow" / "terraform" / "main.tf").read_text()
-    commands = re.findall(r'command = "albert pipeline schedule (\w+) (.*)"\n', said)
+    commands = re.findall(r'command += "albert pipeline schedule (\w+) (.*)"\n', said)
     assert [name for name, _ in commands] == ["create", "delete"]
     for name, words in commands:
         schedule.commands[name].make_context(name, shlex.split(words.replace("\\", "")))
@@ -232,7 +297,8 @@ def test_a_pipeline_is_compiled_checked_submitted_and_waited_for(kubeflow, webho
     (sent,) = kubeflow.sent("POST", "/runs")
     assert sent["display_name"] == "my-run"
     assert sent["pipeline_spec"]["pipelineInfo"]["name"] == "news"
-    assert "span-2/" in json.dumps(sent["pipeline_spec"])
+    assert "span-{SPAN}/" in json.dumps(sent["pipeline_spec"])
+    assert sent["runtime_config"]["parameters"]["span"] == 2
     assert sent["runtime_config"]["parameters"]["base_model"] == ""
     (run,) = kubeflow.runs
     assert done.stdout == f"news: submitted, of span 2\n  {kubeflow.url}/#/runs/details/{run}\n"
@@ -240,14 +306,37 @@ def test_a_pipeline_is_compiled_checked_submitted_and_waited_for(kubeflow, webho
     assert len(webhook.sent("POST", "/hook")) == 1
 
 
+def test_a_schedule_on_kubeflow_is_checked_with_the_newest_span_and_finds_its_own_later(kubeflow):
+    done = Fork(_create_schedule, kubeflow.url).done()
+    assert done.returncode == 0, done.stdout + done.stderr
+    (sent,) = kubeflow.sent("POST", "/recurringruns")
+    assert sent["pipeline_spec"]["pipelineInfo"]["name"] == "news-launcher"
+    assert done.stdout.startswith("news: 0 3 * * 1 (UTC)\n")
+
+
 def _submit(url: str, webhook: str) -> None:
+    words = [*_remote_settings({"host": url, "notify": {"webhook": webhook}}), "--target=kfp", f"--config={DEMO}"]
+    submit_command.main([*words, "--wait", "--name=my-run"])
+
+
+def _create_schedule(url: str) -> None:
+    words = [*_remote_settings({"host": url}), "--target=kfp", f"--config={DEMO}"]
+    schedule.main(["create", *words, "--set=schedule.cron=0 3 * * 1"])
+
+
+def _remote_settings(cloud: dict) -> list[str]:
+    """Words for the settings of a pipeline of two spans, which lie where a service would reach them."""
     import tensorflow as tf
 
     for span in (1, 2):
         tf.io.gfile.makedirs(f"ram://corpus/span-{span}/manual")
         with tf.io.gfile.GFile(f"ram://corpus/span-{span}/manual/a.txt", "w") as file:
             file.write("One sentence.\n")
-    cloud = {"image": "example/albert:1.0", "host": url, "notify": {"webhook": webhook}}
-    values = {"name": "news", "root": "gs://bucket/root", "corpus.path": "ram://corpus", "cloud": json.dumps(cloud)}
-    words = [f"--set={key}={value}" for key, value in (values | {"push.destination": "ram://out"}).items()]
-    submit_command.main([*words, "--target", "kfp", "--config", str(DEMO), "--wait", "--name", "my-run"])
+    values = {
+        "name": "news",
+        "root": "gs://bucket/root",
+        "corpus.path": "ram://corpus",
+        "push.destination": "ram://out",
+    }
+    values["cloud"] = json.dumps({"image": "example/albert:1.0"} | cloud)
+    return [f"--set={key}={value}" for key, value in values.items()]

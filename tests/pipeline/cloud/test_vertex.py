@@ -9,10 +9,10 @@ import logging
 import pytest
 
 from albert_model.errors import InputError
-from pipeline.cloud.clients import Run
+from pipeline.cloud.clients import NoNewsError, Run
 from pipeline.cloud.vertex import VertexClient
 from pipeline.schedule.settings import ScheduleSettings
-from tests.pipeline.cloud.conftest import QUICK
+from tests.pipeline.cloud.conftest import LASTING, QUICK
 from tests.pipeline.cloud.fakes import free_port
 
 MONDAYS = ScheduleSettings(cron="0 3 * * 1", timezone="Europe/Berlin")
@@ -21,7 +21,7 @@ RUN = Run("projects/a-project/locations/us-central1/pipelineJobs/news-1", "https
 
 @pytest.fixture
 def client(vertex, cloud_settings) -> VertexClient:
-    return VertexClient(cloud_settings(host=vertex.url), QUICK, poll_seconds=0.01)
+    return VertexClient(cloud_settings(host=vertex.url), QUICK, poll_seconds=0.01, lasting=LASTING)
 
 
 def _task(name: str, state: str, is_component: bool = True) -> dict:
@@ -102,6 +102,20 @@ def test_a_run_of_the_name_exists(vertex, client, job):
     assert len(vertex.sent("POST", "pipelineJobs")) == 1
 
 
+def test_a_run_at_work_is_found_also_one_that_a_schedule_made(vertex, client, job):
+    assert client.running() is None
+    other = job | {"pipelineSpec": job["pipelineSpec"] | {"pipelineInfo": {"name": "news-flash"}}}
+    client.submit(other, "news-flash-1")
+    assert client.running() is None
+    first, second = (client.submit(job, name) for name in ("news-1", "by-a-schedule"))
+    assert client.running() == second
+    vertex.jobs[second.name]["state"] = "PIPELINE_STATE_FAILED"
+    vertex.jobs[first.name]["state"] = "PIPELINE_STATE_RUNNING"
+    assert client.running() == first
+    assert client.wait(first) == "SUCCEEDED"
+    assert client.running() is None
+
+
 def test_waiting_tells_what_tasks_do(vertex, client, job, caplog):
     client.submit(job, "news-1")
     graph = _task("tfx-dag", "SUCCEEDED", is_component=False)
@@ -143,8 +157,26 @@ def test_a_run_that_fails_is_an_error_with_its_tasks_and_its_page(vertex, client
 
 def test_waiting_bears_a_service_that_is_away_for_a_while(vertex, client, job):
     client.submit(job, "news-1")
-    vertex.fail("GET", "pipelineJobs", 502, times=2)
+    vertex.fail("GET", "pipelineJobs", 502, times=5)
     assert client.wait(RUN) == "SUCCEEDED"
+
+
+def test_no_news_of_a_run_is_no_failure_of_it(vertex, client, job, caplog):
+    run = client.submit(job, "news-1")
+    vertex.fail("GET", "pipelineJobs/news-1", 503, times=6)
+    with caplog.at_level(logging.INFO, "albert.cloud"), pytest.raises(NoNewsError) as caught:
+        client.wait(run)
+    assert f"news: no news of the run, which goes on: {run.url} (Vertex AI does not answer: " in str(caught.value)
+    assert "Nothing is known to have been started" not in str(caught.value)
+    told = [record.getMessage() for record in caplog.records if record.name == "albert.cloud"]
+    assert [line.endswith("it is asked again until it does") for line in told] == [True]
+
+
+def test_a_run_that_may_not_be_looked_at_any_more_goes_on(vertex, client, job):
+    run = client.submit(job, "news-1")
+    vertex.fail("GET", "pipelineJobs/news-1", 403)
+    with pytest.raises(NoNewsError, match=r"goes on: .*roles/aiplatform\.user"):
+        client.wait(run)
 
 
 def test_a_schedule_makes_one_run_at_a_time(vertex, client, job):
@@ -166,6 +198,26 @@ def test_a_schedule_of_the_name_exists(vertex, client, job):
         client.create_schedule(job, "news", MONDAYS)
     client.create_schedule(job, "news", ScheduleSettings(cron="0 4 * * *"), replace=True)
     assert [schedule["cron"] for schedule in vertex.schedules.values()] == ["TZ=UTC 0 4 * * *"]
+
+
+def test_what_is_replaced_goes_once_the_new_one_is_there(vertex, client, job):
+    client.create_schedule(job, "news", MONDAYS)
+    (old,) = vertex.schedules
+    vertex.fail("POST", "/schedules", 400)
+    with pytest.raises(InputError, match="does not take this"):
+        client.create_schedule(job, "news", ScheduleSettings(cron="0 4 * * *"), replace=True)
+    assert list(vertex.schedules) == [old]
+    vertex.fail("DELETE", "/schedules", 403)
+    with pytest.raises(InputError, match=r"the new schedule is there, and so is the one before it. Repeat the command"):
+        client.create_schedule(job, "news", ScheduleSettings(cron="0 4 * * *"), replace=True)
+    client.create_schedule(job, "news", ScheduleSettings(cron="0 5 * * *"), replace=True)
+    assert [schedule["cron"] for schedule in vertex.schedules.values()] == ["TZ=UTC 0 5 * * *"]
+
+
+def test_a_list_that_lags_behind(vertex, client, job):
+    vertex.lags = True
+    assert client.create_schedule(job, "news", MONDAYS).endswith("?project=a-project")
+    assert len(vertex.schedules) == 1
 
 
 def test_of_two_schedules_that_are_made_at_once_the_older_one_stays(vertex, client, job):

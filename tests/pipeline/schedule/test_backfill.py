@@ -1,5 +1,6 @@
 """Spans in order, one after the other."""
 
+import json
 import shlex
 import signal
 import time
@@ -9,7 +10,8 @@ import pytest
 from albert_model.errors import InputError
 from pipeline.schedule.backfill import spans_to_run
 from tests.demo import QUICK, ROOT
-from tests.forks import albert_fork
+from tests.forks import Fork, albert_fork
+from tests.pipeline.cloud.fakes import FakeVertex, serving
 
 
 def backfill(*words):
@@ -97,3 +99,43 @@ def test_it_goes_on_where_it_was_interrupted(demo, of_demo):
     assert "Stopped at span 2; 1 of 2 spans are done. To go on:" in done.stderr
     assert "--from=2 --to=2" in done.stderr
     assert "span 1" in done.stdout[done.stdout.index("Runs") :]
+
+
+# === On a service ===
+
+
+def test_on_a_service_it_waits_for_the_run_that_it_left_at_work(monkeypatch):
+    """The run goes on where Ctrl-C ends the waiting for it."""
+    fake = FakeVertex()
+    parent = "projects/a-project/locations/us-central1/pipelineJobs"
+    left = {"name": f"{parent}/left", "pipelineSpec": {"pipelineInfo": {"name": "news"}}}
+    fake.jobs[left["name"]] = left | {"state": "PIPELINE_STATE_RUNNING"}
+    with serving(fake) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        done = Fork(_backfill_on_vertex, url).done()
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line for line in done.stdout.splitlines() if line and not line.startswith("  http")]
+    assert lines == [
+        *("span 1 (1 of 2)", "news: a run is at work; waiting for its end"),
+        *("news: submitted, of span 1", "news: succeeded"),
+        *("span 2 (2 of 2)", "news: submitted, of span 2", "news: succeeded"),
+    ]
+    asked = [(request.method, request.path.rpartition("/")[2]) for request in fake.requests]
+    assert asked.index(("GET", "left")) < asked.index(("POST", "pipelineJobs"))
+    assert len(fake.jobs) == 3
+
+
+def _backfill_on_vertex(url: str) -> None:
+    import tensorflow as tf
+
+    from pipeline.cli import main
+
+    for span in (1, 2):
+        tf.io.gfile.makedirs(f"ram://corpus/span-{span}/manual")
+        with tf.io.gfile.GFile(f"ram://corpus/span-{span}/manual/a.txt", "w") as file:
+            file.write("One sentence.\n")
+    cloud = {"image": "example/albert:1.0", "project": "a-project", "host": url}
+    values = {"name": "news", "root": "gs://bucket/root", "corpus.path": "ram://corpus", "cloud": json.dumps(cloud)}
+    words = [f"--set={key}={value}" for key, value in (values | {"push.destination": "ram://out"}).items()]
+    config = ROOT / "configs" / "pipelines" / "demo.yaml"
+    main(["pipeline", "backfill", "--target=vertex", f"--config={config}", "--from=1", "--to=2", *words])
