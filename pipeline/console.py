@@ -168,16 +168,23 @@ class Narrator(logging.Handler):
         self._component = _Component("")
         self._spinner = console.status("")
 
-    def begin(self, title: str) -> None:
-        """Of a run. Nothing is shown before a component has something to do, so that nothing new takes one line."""
-        self._held = [(f"\n{title}", "bold")]
+    def begin(self, title: str, at_once: bool) -> None:
+        """Of a run. Nothing is shown before a component has something to do, so that nothing new takes one line.
 
-    def end(self, was_cached: bool) -> None:
-        """Of a run."""
-        if was_cached:
-            self._held = None
-        else:
+        Args:
+          at_once: it is shown, as one of several runs that are counted.
+        """
+        self._held = [(f"\n{title}", "bold")]
+        if at_once:
             self._show_held()
+
+    def end(self, was_cached: bool) -> bool:
+        """Of a run. Gives whether nothing of it was shown, nor will be."""
+        was_held = was_cached and self._held is not None
+        if was_held:
+            self._held = None
+        self._show_held()
+        return was_held
 
     def _show_held(self) -> None:
         held, self._held = self._held or [], None

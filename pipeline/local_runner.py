@@ -66,14 +66,14 @@ def run(
                     on_done(summaries[-1])
             _say_what_was_logged(narrator, root)
         finally:
-            if not all(summary.all_cached for summary in summaries):
+            if numbered or not all(summary.all_cached for summary in summaries):
                 _print_table(narrator, summaries)
     return summaries
 
 
 def _run_and_tell(settings: PipelineSettings, place: str, narrator: Narrator) -> RunSummary:
     title = f"{settings.name}, span {settings.corpus.span}{place}"
-    narrator.begin(title)
+    narrator.begin(title, at_once=bool(place))
     try:
         summary = _run_once(settings)
     except BaseException as error:
@@ -84,9 +84,10 @@ def _run_and_tell(settings: PipelineSettings, place: str, narrator: Narrator) ->
             raise known from error
         _log.exception("the run failed")
         raise
-    narrator.end(summary.all_cached)
-    nothing = f"\n{title}: nothing new: everything was cached, nothing pushed"
-    narrator.console.print(nothing if summary.all_cached else f"  {summary.verdict}", markup=False)
+    was_held = narrator.end(summary.all_cached)
+    nothing = "nothing new: everything was cached, nothing pushed"
+    line = f"  {nothing if summary.all_cached else summary.verdict}"
+    narrator.console.print(f"\n{title}: {nothing}" if was_held else line, markup=False)
     if summary.gone:
         text = f"{summary.gone} was pushed before and is gone. Another push.destination pushes it again."
         narrator.console.print(f"  warning: {text}", style="yellow", markup=False)
