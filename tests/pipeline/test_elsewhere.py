@@ -52,7 +52,7 @@ def run(folder, text, place, span):
     (folder / "model.json").write_text(json.dumps(_MODEL))
     probe = {"path": f"{text}/probe/labels.tsv", "seeds": 2, "epochs": 1}
     settings = _SETTINGS | {
-        "root": f"{place}/root",
+        "root": f"{place}/pipeline",
         "model": str(folder / "model.json"),
         "corpus": {"path": str(text), "eval_fraction": 0.2, "span": span},
         "push": {"destination": f"{place}/encoders"},
@@ -135,7 +135,7 @@ def test_the_training_left_its_metrics_and_no_checkpoint(runs, ram):
         steps = [json.loads(line)["step"] for line in read(f"{folder}/metrics.jsonl").splitlines()]
         assert steps[-1] == 6
         assert tf.io.gfile.glob(f"{folder}/train/events*")
-    assert not tf.io.gfile.glob(f"{ram}/root/checkpoints/*")
+    assert not tf.io.gfile.glob(f"{ram}/pipeline/checkpoints/*")
 
 
 def test_the_report_has_every_part(runs):
