@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import tensorflow as tf
 from tfx import types
@@ -34,23 +35,22 @@ def holds_model(model: types.Artifact | None) -> bool:
 
     Of a folder that is gone it is true, so that who reads the model says so, and does not go on without.
     """
-    if model is None:
-        return False
-    path = os.path.join(model.uri, MANIFEST)
-    if not tf.io.gfile.exists(path):
-        return True  # Trainer's have none
-    with tf.io.gfile.GFile(path) as file:
-        return json.load(file).get("source") != NO_MODEL
+    return model is not None and _manifest(model.uri).get("source") != NO_MODEL
 
 
 def origin_of(model_uri: str) -> str:
     """The Trainer's artifact that PublishedModel's is a copy of; any other is its own."""
+    manifest = _manifest(model_uri)
+    return manifest["model_uri"] if manifest.get("source") == PUBLISHED else model_uri
+
+
+def _manifest(model_uri: str) -> dict[str, Any]:
+    """Empty where there is none, as beside Trainer's models."""
     path = os.path.join(model_uri, MANIFEST)
     if not tf.io.gfile.exists(path):
-        return model_uri
+        return {}
     with tf.io.gfile.GFile(path) as file:
-        manifest = json.load(file)
-    return manifest["model_uri"] if manifest.get("source") == PUBLISHED else model_uri
+        return json.load(file)
 
 
 def holds_model_at(model_uri: str) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from pipeline import pipeline_options
 from pipeline.flags import (
     BOOLEAN,
     DASHES_OR_UNDERSCORES,
@@ -133,7 +134,7 @@ def _flags_of_settings() -> tuple[click.Option, ...]:
     help="Run on Beam: DirectRunner, FnApiRunner, DataflowRunner … All further flags that are not listed here are "
     "Beam's. By default one process does it; above 64 MB of text (at 40 copies) Beam does, on all processors.",
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@pipeline_options.debug
 @click.pass_context
 def create_pretraining_data(context: click.Context, debug: bool, **said: Any) -> None:
     """Makes text into files of pre-training examples, as ALBERT-TF2.0's create_pretraining_data.py.

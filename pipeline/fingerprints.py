@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 from albert_model.errors import InputError
 
+_UNREADABLE = "{path}: cannot be read ({why}). Was it removed just now?"
+
 
 def files_fingerprint(paths: Iterable[str]) -> str:
     """Names, sizes and times of files, as hex.
@@ -23,16 +25,20 @@ def files_fingerprint(paths: Iterable[str]) -> str:
 
 def _state(path: str) -> tuple[int, int]:
     """(bytes, time of the last change in nanoseconds)"""
+    if "://" in path:
+        return _state_of_remote(path)
     try:
-        if "://" not in path:
-            state = os.stat(path)
-            return state.st_size, state.st_mtime_ns
-        import tensorflow as tf  # which takes seconds
-
-        try:
-            remote = tf.io.gfile.stat(path)
-        except tf.errors.OpError as error:
-            raise OSError(0, type(error).__name__) from error
-        return remote.length, remote.mtime_nsec
+        state = os.stat(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}). Was it removed just now?") from error
+        raise InputError(_UNREADABLE.format(path=path, why=error.strerror)) from error
+    return state.st_size, state.st_mtime_ns
+
+
+def _state_of_remote(path: str) -> tuple[int, int]:
+    import tensorflow as tf  # which takes seconds
+
+    try:
+        state = tf.io.gfile.stat(path)
+    except tf.errors.OpError as error:
+        raise InputError(_UNREADABLE.format(path=path, why=type(error).__name__)) from error
+    return state.length, state.mtime_nsec

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline import pipeline_options
+
 if TYPE_CHECKING:
     import rich.console
     import rich.table
@@ -34,7 +36,7 @@ def _on_lineage(command: Callable) -> Callable:
             command(console, _lineage(config, root), **said)
 
     for option in (
-        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        pipeline_options.debug,
         click.option("--root", metavar="FOLDER", help="The pipeline's root, in place of --config."),
         click.option("--config", metavar="FILE", help="The pipeline's YAML file."),
     ):

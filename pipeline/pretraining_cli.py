@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from pipeline import pipeline_options
 from pipeline.flags import (
     BOOLEAN,
     DASHES_OR_UNDERSCORES,
@@ -146,7 +147,7 @@ _NO_MEANING: dict[str, Any] = {"expose_value": False, "hidden": True, "callback"
 @click.option("--tpu_zone", **_NO_MEANING)
 @click.option("--gcp_project", **_NO_MEANING)
 @click.option("--master", **_NO_MEANING)
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@pipeline_options.debug
 @click.pass_context
 def run_pretraining(context: click.Context, debug: bool, **said: Any) -> None:
     """Trains on files of examples, as ALBERT-TF2.0's run_pretraining.py.

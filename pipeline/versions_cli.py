@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline import pipeline_options
+
 if TYPE_CHECKING:
     import rich.table
 
     from albert_model.publishing.versions import Version
 
 _UNKNOWN = "–"
-_debug = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 
 
 @click.command()
 @click.argument("destination")
-@_debug
+@pipeline_options.debug
 def versions(destination: str, debug: bool) -> None:
     """Lists the versions of an encoder: when each was pushed, of which text, how good it is, and which one is served.
 
@@ -87,7 +88,7 @@ def _list(value: Any) -> list[Any]:
 @click.command()
 @click.argument("version", type=click.IntRange(1))
 @click.option("--destination", required=True, metavar="DIR", help="What push.destination says.")
-@_debug
+@pipeline_options.debug
 def rollback(version: int, destination: str, debug: bool) -> None:
     """Makes an older (or newer) version the one that is served.
 
@@ -108,7 +109,7 @@ def rollback(version: int, destination: str, debug: bool) -> None:
 
 @click.command()
 @click.argument("package")
-@_debug
+@pipeline_options.debug
 def verify(package: str, debug: bool) -> None:
     """Compares the files of an encoder package with its manifest; names each that is changed, missing or extra.
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline import pipeline_options
+
 if TYPE_CHECKING:
     import rich.console
 
@@ -82,7 +84,7 @@ def _told(command: Callable) -> Callable:
         with errors_in_a_line(debug), quietly() as console:
             command(console, *args, **kwargs)
 
-    return click.option("--debug", is_flag=True, help="Show the traceback of an error.")(wrapped)
+    return pipeline_options.debug(wrapped)
 
 
 # === convert ===

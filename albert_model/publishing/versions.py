@@ -117,9 +117,11 @@ class Versions:
             latest = self.latest()
         except InputError:
             latest = None
+        return self._described(self.numbers(), latest)
+
+    def _described(self, numbers: Iterable[int], latest: int | None) -> list[Version]:
         return [
-            Version(number, self.folder(number), self._manifest_or_none(number), number == latest)
-            for number in self.numbers()
+            Version(number, self.folder(number), self._manifest_or_none(number), number == latest) for number in numbers
         ]
 
     def served(self) -> list[Version]:
@@ -128,10 +130,12 @@ class Versions:
         Raises:
           InputError: there are versions, but `latest` is missing, damaged, or names none that can be read.
         """
-        if not self.numbers():
+        numbers = self.numbers()
+        if not numbers:
             return []
         latest = self.latest()
-        versions = [version for version in self.all() if version.manifest and version.number <= (latest or 0)]
+        up_to_latest = [number for number in numbers if number <= (latest or 0)]
+        versions = [version for version in self._described(up_to_latest, latest) if version.manifest]
         if not versions or versions[-1].number != latest:
             said = "is missing" if latest is None else f"names version {latest}, which cannot be read"
             raise InputError(

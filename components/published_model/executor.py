@@ -46,7 +46,13 @@ def _published(destination: str, documents: types.Artifact | None, candidate: ty
         served = [version for version in served if _model_of(version) != candidate.uri]
     if documents is not None:
         served = before_text(served, manifests.read(documents.uri)["fingerprint"])
-    return next((uri for version in reversed(served) if holds_model_at(uri := _model_of(version))), None)
+    return newest_model(served)
+
+
+def newest_model(versions: list[Version]) -> str | None:
+    """URI of the Trainer's artifact that the newest of some versions was made of, of those that are still there."""
+    models = (_model_of(version) for version in reversed(versions))
+    return next((uri for uri in models if uri and holds_model_at(uri)), None)
 
 
 def before_text(versions: list[Version], fingerprint: str) -> list[Version]:
@@ -56,4 +62,4 @@ def before_text(versions: list[Version], fingerprint: str) -> list[Version]:
 
 
 def _model_of(version: Version) -> str:
-    return (version.manifest or {})["lineage"]["model"]
+    return (version.manifest or {}).get("lineage", {}).get("model", "")

@@ -13,6 +13,9 @@ from albert_model.errors import InputError
 from pipeline.cloud.settings import Target
 from pipeline.settings import PipelineSettings
 
+BASE_MODEL = "base_model"  # parameters of Kubeflow's specification
+SPAN = "span"
+
 
 def compile_pipeline(
     settings: PipelineSettings, target: Target, parameters: dict[str, Any] | None = None
@@ -20,7 +23,7 @@ def compile_pipeline(
     """The pipeline as a job: `pipelineSpec`, and `runtimeConfig` with root and parameters.
 
     Args:
-      settings: with `cloud`. For Kubeflow the span is a number; see `pipeline.cloud.submission.resolved`.
+      settings: with `cloud`. For Kubeflow the span is a number; see `pipeline.spans.for_target`.
       parameters: values of the specification's parameters, in place of the settings' own.
 
     Raises:

@@ -19,10 +19,9 @@ import yaml
 from albert_model.errors import InputError
 from pipeline.cloud import cron
 from pipeline.cloud.clients import CACHED, SUCCEEDED, Run, ScheduleState, is_run_name
-from pipeline.cloud.retries import LASTING, PATIENT, Patience, reason
+from pipeline.cloud.retries import reason
 from pipeline.cloud.service import Service, TaskTeller, failure
 from pipeline.schedule.settings import ScheduleSettings
-from pipeline.settings import PipelineSettings
 
 if TYPE_CHECKING:
     import kfp
@@ -49,17 +48,10 @@ class KfpClient(Service):
 
     name = "Kubeflow"
 
-    def __init__(
-        self,
-        settings: PipelineSettings,
-        patience: Patience = PATIENT,
-        poll_seconds: float = 15.0,
-        lasting: Patience = LASTING,
-    ):
-        super().__init__(settings, patience, poll_seconds, lasting)
-        self._client = self.call(self._connect)
+    def _connect(self) -> None:
+        self._client = self.call(self._official_client)
 
-    def _connect(self) -> kfp.Client:
+    def _official_client(self) -> kfp.Client:
         import kfp
         import kfp.client as constants
 
@@ -145,7 +137,7 @@ class KfpClient(Service):
         except kfp_server_api.ApiException as error:
             if error.status != _UNAUTHORIZED:
                 raise
-            self._client = self._connect()  # tokens run out while one waits
+            self._client = self._official_client()  # tokens run out while one waits
             return self._client.get_run(run_id)
 
     def _run(self, run_id: str) -> Run:

@@ -15,11 +15,9 @@ from albert_model.errors import InputError
 from albert_model.text.span_patterns import SpanPattern
 from components.failure_notice.component import FailureNotice
 from components.published_model.component import PublishedModel
+from pipeline.cloud.compiler import BASE_MODEL, SPAN
 from pipeline.cloud.settings import CloudSettings, NotificationSettings, Target, WorkerPoolSettings
 from pipeline.settings import PipelineSettings
-
-BASE_MODEL = "base_model"  # Kubeflow's parameters
-SPAN = "span"
 
 
 def span_of(settings: PipelineSettings, target: Target) -> int | tfx.dsl.experimental.RuntimeParameter | None:

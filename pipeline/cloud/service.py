@@ -46,6 +46,15 @@ class Service(abc.ABC):
         self._patience = patience
         self._poll_seconds = poll_seconds
         self._lasting = lasting
+        self._connect()
+
+    @abc.abstractmethod
+    def _connect(self) -> None:
+        """Makes the service's own client.
+
+        Raises:
+          InputError: there are no credentials, no address or no project; or the service does not answer.
+        """
 
     @abc.abstractmethod
     def is_transient(self, error: BaseException) -> bool:

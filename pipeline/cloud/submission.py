@@ -10,11 +10,12 @@ from typing import Any
 from albert_model.errors import InputError
 from albert_model.publishing.versions import Version, Versions
 from pipeline.cloud.clients import CACHED, Client, NoNewsError, Run, checked_job, client_of, new_run_name
+from pipeline.cloud.compiler import BASE_MODEL
 from pipeline.cloud.settings import Target
 from pipeline.settings import PipelineSettings
+from pipeline.spans import for_target
 
 _log = logging.getLogger("albert.cloud")
-BASE_MODEL = "base_model"
 # Of a run on Vertex AI; Kubeflow takes any.
 _RUN_NAME = re.compile(r"[a-z][-a-z0-9]{0,127}")
 
@@ -46,13 +47,14 @@ def submit(
     client = client_of(settings, target)
     if not force:
         _wait_for_others(client, settings, wait, say)
+    settings = for_target(settings, target)
     if target == "kfp" and not force:
-        if number := pushed_version(settings := _for_kubeflow(settings)):
+        if number := pushed_version(settings):
             say(f"nothing new: span {settings.corpus.span} was pushed as version {number} already")
             return
         _check_not_removed(settings)
-    settings, parameters = resolved(settings, target)
-    run = client.submit(checked_job(settings, target, parameters), run_name or new_run_name(settings))
+    job = checked_job(settings, target, parameters(settings, target))
+    run = client.submit(job, run_name or new_run_name(settings))
     say(f"{settings.name}: submitted, {_of_span(settings)}\n  {run.url}")
     if wait:
         follow(client, run, settings, target, say)
@@ -80,26 +82,17 @@ def follow(client: Client, run: Run, settings: PipelineSettings, target: Target,
     say("nothing new: everything was cached, nothing pushed" if state == CACHED else f"{settings.name}: succeeded")
 
 
-def resolved(settings: PipelineSettings, target: Target) -> tuple[PipelineSettings, dict[str, Any]]:
-    """What Kubeflow cannot find out inside a run: the settings with a span as a number, and values of parameters.
+def parameters(settings: PipelineSettings, target: Target) -> dict[str, Any]:
+    """Values of parameters that only Kubeflow's specification has.
 
-    Raises:
-      InputError: there is no text.
+    Args:
+      settings: of `pipeline.spans.for_target`.
     """
-    if target != "kfp":
-        return settings, {}
-    settings = _for_kubeflow(settings)
     span = settings.corpus.span
     # Text without spans is told apart inside the run, by its documents.
-    if settings.start != "latest" or span == "latest":
-        return settings, {}
-    return settings, {BASE_MODEL: base_model(settings.push.destination, span)}
-
-
-def _for_kubeflow(settings: PipelineSettings) -> PipelineSettings:
-    from pipeline.spans import for_target
-
-    return for_target(settings, "kfp")
+    if target != "kfp" or settings.start != "latest" or span == "latest":
+        return {}
+    return {BASE_MODEL: base_model(settings.push.destination, span)}
 
 
 def base_model(destination: str, span: int) -> str:
@@ -108,15 +101,14 @@ def base_model(destination: str, span: int) -> str:
     It is that of the version that is served; where versions of this span are among those, of the one before them, so
     that a repeated run starts from the same model, and is found in the cache.
     """
-    from components.model_layout import holds_model_at
+    from components.published_model.executor import newest_model
 
     before = []
     for version in Versions(destination).served():
         if _span(version) == span:
             break
         before.append(version)
-    models = ((version.manifest or {}).get("lineage", {}).get("model", "") for version in reversed(before))
-    return next((model for model in models if model and holds_model_at(model)), "")
+    return newest_model(before) or ""
 
 
 def pushed_version(settings: PipelineSettings) -> int | None:

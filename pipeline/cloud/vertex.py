@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from albert_model.errors import InputError
 from pipeline.cloud import cron
 from pipeline.cloud.clients import CACHED, SUCCEEDED, Run, ScheduleState
-from pipeline.cloud.retries import LASTING, PATIENT, Patience, reason
+from pipeline.cloud.retries import reason
 from pipeline.cloud.service import Service, TaskTeller, failure
 from pipeline.schedule.settings import ScheduleSettings
-from pipeline.settings import PipelineSettings
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -45,14 +44,7 @@ class VertexClient(Service):
 
     name = "Vertex AI"
 
-    def __init__(
-        self,
-        settings: PipelineSettings,
-        patience: Patience = PATIENT,
-        poll_seconds: float = 15.0,
-        lasting: Patience = LASTING,
-    ):
-        super().__init__(settings, patience, poll_seconds, lasting)
+    def _connect(self) -> None:
         from google.cloud import aiplatform
 
         host, region = self.cloud.host or "", self.cloud.region

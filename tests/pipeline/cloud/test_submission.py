@@ -22,6 +22,7 @@ from pipeline.cloud.submit_cli import submit as submit_command
 from pipeline.cloud.vertex import VertexClient
 from pipeline.schedule.cli import schedule
 from pipeline.settings import PipelineSettings, load_settings
+from pipeline.spans import for_target
 from tests.demo import ROOT
 from tests.forks import Fork
 from tests.pipeline.cloud.conftest import QUICK
@@ -62,11 +63,16 @@ def _push(tmp_path: Path, name: str, span: int, keep: int = 9) -> str:
 # === What is settled before ===
 
 
+def resolved(settings, target):
+    found = for_target(settings, target)
+    return found, submission.parameters(found, target)
+
+
 def test_the_newest_span_is_found_and_starts_from_what_is_served(settings, tmp_path):
-    assert submission.resolved(settings, "kfp")[1] == {"base_model": ""}
+    assert resolved(settings, "kfp")[1] == {"base_model": ""}
     _push(tmp_path, "a", span=1)
     second = _push(tmp_path, "b", span=2)
-    found, parameters = submission.resolved(settings, "kfp")
+    found, parameters = resolved(settings, "kfp")
     assert (found.corpus.span, parameters) == (3, {"base_model": second})
 
 
@@ -92,11 +98,11 @@ def test_versions_that_were_rolled_back_and_models_that_are_gone_are_not_started
 
 def test_from_scratch_there_is_no_model_to_start_from(settings, tmp_path):
     _push(tmp_path, "a", span=1)
-    assert submission.resolved(settings.model_copy(update={"start": "random"}), "kfp")[1] == {}
+    assert resolved(settings.model_copy(update={"start": "random"}), "kfp")[1] == {}
 
 
 def test_vertex_finds_out_by_itself(settings):
-    assert submission.resolved(settings, "vertex") == (settings, {})
+    assert resolved(settings, "vertex") == (settings, {})
 
 
 # === Nothing twice ===
